@@ -1,0 +1,47 @@
+"""The one exception for bad input: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used.
+
+    Raised where the fact is known (a reader, a loader), printed once by the command line, which then
+    exits with code 2. `str(error)` reads "FILE, image ID, annotation INDEX: problem. Remedy."
+
+    Args:
+        problem: what is wrong, without a full stop.
+        file: the file or folder at fault.
+        image_id: the id of the image at fault, as the input writes it.
+        index: 0-based position of the detection or annotation in its list.
+        remedy: what the user can do, without a full stop.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | PathLike[str] | None = None,
+        image_id: int | str | None = None,
+        index: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.file = file
+        self.image_id = image_id
+        self.index = index
+        self.remedy = remedy
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        where = []
+        if self.file is not None:
+            where.append(str(self.file))
+        if self.image_id is not None:
+            where.append(f"image {self.image_id}")
+        if self.index is not None:
+            where.append(f"annotation {self.index}")
+        text = f"{', '.join(where)}: {self.problem}" if where else self.problem
+        return f"{text}. {self.remedy}." if self.remedy else f"{text}."

@@ -1,0 +1,1 @@
+"""Readers and writers, one module a format; all meet in `records.Results`."""

@@ -1,0 +1,80 @@
+"""The one in-memory form that every reader makes and every writer takes.
+
+A `Results` is a list of images, each with its instances. Masks stay in the form in which the file wrote them
+until `segmentation.decode_mask` is asked, one at a time, so that memory follows the file, not the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What the input says of one image.
+
+    Attributes:
+        id: as the input writes it.
+        file_name: as the input writes it, or None (a results list names no files).
+        height, width: in pixels where the input says so, else None.
+        fields: the input's own record of the image (a field such as `sequence` is found here).
+    """
+
+    id: int | str
+    file_name: str | None = None
+    height: int | None = None
+    width: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One detection or annotation.
+
+    Attributes:
+        index: 0-based position in the input's list: what keeps the output in the input's order.
+        segmentation: as the input wrote it: RLE dict, list of polygons, or the path of a mask PNG.
+        category_id, score, iscrowd: None / None / False where the input has none.
+        fields: the input's own record, kept for the output.
+        source: the file it was read from, for error messages.
+    """
+
+    index: int
+    image_id: int | str
+    segmentation: Any
+    category_id: int | None
+    score: float | None
+    iscrowd: bool
+    fields: Mapping[str, Any]
+    source: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInstances:
+    """One image with its instances, in the input's order."""
+
+    image: ImageRecord
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A whole input: detections or annotations.
+
+    Attributes:
+        path: the file it was read from.
+        kind: "coco-results" (a list), "coco-dataset" (a dict) or "mask-images" (one image and mask PNGs).
+        images: in order of first appearance.
+        count: number of instances over all images.
+        categories: id -> name where the input says so.
+    """
+
+    path: Path
+    kind: str
+    images: tuple[ImageInstances, ...]
+    count: int
+    categories: Mapping[int, str]
+    document: Any  # the parsed input, for the writer: fields we do not own are kept as they were

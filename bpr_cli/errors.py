@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
 
 
@@ -34,6 +35,11 @@ class InputError(ValueError):
         self.index = index
         self.remedy = remedy
         super().__init__(self._text())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Worker processes send exceptions back pickled, and the default forgets keyword arguments.
+        places = {"file": self.file, "image_id": self.image_id, "index": self.index, "remedy": self.remedy}
+        return partial(type(self), self.problem, **places), ()  # type: ignore[arg-type]
 
     def _text(self) -> str:
         where = []

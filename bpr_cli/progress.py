@@ -25,7 +25,9 @@ class _Lines:
         self.stream.flush()
 
 
-def progress_bar(total: int | None, description: str, unit: str, *, quiet: bool = False, initial: int = 0) -> Any:
+def progress_bar(
+    total: int | None, description: str, unit: str, *, quiet: bool = False, initial: int = 0
+) -> Any:
     """A tqdm bar on stderr.
 
     Args:
@@ -44,4 +46,6 @@ def progress_bar(total: int | None, description: str, unit: str, *, quiet: bool 
     }
     if sys.stderr.isatty():
         return tqdm(**settings, dynamic_ncols=True)
-    return tqdm(**settings, file=_Lines(sys.stderr), mininterval=LOG_INTERVAL_S, maxinterval=LOG_INTERVAL_S, ncols=100)
+    return tqdm(
+        **settings, file=_Lines(sys.stderr), mininterval=LOG_INTERVAL_S, maxinterval=LOG_INTERVAL_S, ncols=100
+    )

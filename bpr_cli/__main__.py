@@ -1,0 +1,5 @@
+"""`python -m bpr_cli`: the same as `bpr`, for torchrun and for environments without scripts on the path."""
+
+from bpr_cli.app import main
+
+main()

@@ -1,0 +1,63 @@
+"""Defaults for any option from a `bpr.toml` in the working directory; the command line wins."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bpr_cli.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "bpr.toml"
+
+
+def read_defaults(path: Path, options: Mapping[str, set[str]]) -> dict[str, dict[str, Any]]:
+    """Read defaults of the commands' options.
+
+    A key at the top of the file counts for every command that has such an option, a key in a table such as
+    `[refine]` for that command. Dashes and underscores are the same.
+
+    Args:
+        path: the file; none there means no defaults.
+        options: command -> names of its options and arguments, with underscores.
+
+    Returns:
+        command -> option -> value, for commands that have any.
+
+    Raises:
+        InputError: broken TOML, or a command or option that does not exist.
+    """
+    if not path.exists():
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid TOML ({error})", file=path) from error
+    defaults: dict[str, dict[str, Any]] = {command: {} for command in options}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            if key not in options:
+                raise InputError(
+                    f"no command {key!r}", file=path, remedy=f"Commands are {', '.join(options)}"
+                )
+            for option, setting in value.items():
+                name = option.replace("-", "_")
+                if name not in options[key]:
+                    raise InputError(
+                        f"bpr {key} has no option {option!r}", file=path, remedy=f"See bpr {key} --help"
+                    )
+                defaults[key][name] = setting
+            continue
+        name = key.replace("-", "_")
+        commands = [command for command, names in options.items() if name in names]
+        if not commands:
+            raise InputError(f"no command has an option {key!r}", file=path, remedy="See bpr --help")
+        for command in commands:
+            defaults[command].setdefault(name, value)
+    return {command: found for command, found in defaults.items() if found}

@@ -1,0 +1,1 @@
+"""From results and ground truth to training patches: which detections, which target, which shard."""

@@ -1,0 +1,119 @@
+"""The training patches of one image: match each coarse mask to its true object, crop along its boundary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli import patches
+from bpr_cli.extraction.corruption import corrupt
+from bpr_cli.extraction.plan import ImageTask
+from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.formats.images import read_image
+from bpr_cli.formats.records import Instance
+from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.masks import Mask, intersection_over_union
+from bpr_cli.shards import Patch
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseMask:
+    """A coarse mask with its true object and where it came from."""
+
+    coarse: Mask
+    truth: Mask
+    iou: float
+    record: dict[str, Any]
+
+
+def image_patches(task: ImageTask, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[Patch]:
+    """All patches of one image; `counts` gains what was used and what was left out.
+
+    Raises:
+        InputError: the image or one of its masks is broken.
+    """
+    size = (task.image.height, task.image.width)
+    known = (size[0], size[1]) if size[0] is not None and size[1] is not None else None
+    image_HWC = read_image(task.path, known)
+    height, width = image_HWC.shape[:2]
+    truths = [decode_mask(instance, height, width) for instance in task.truths]
+    number = 0
+    for pair in [
+        *_matched(task, truths, (height, width), settings, counts),
+        *_corrupted(task, truths, settings, counts),
+    ]:
+        for box, image_patch, coarse_patch, target_patch in _crops(image_HWC, pair, settings):
+            record = {**pair.record, "box": box, "iou": round(pair.iou, 6)}
+            yield Patch(f"{number:06d}", image_patch, coarse_patch, target_patch, record)
+            number += 1
+    counts["images"] += 1
+    counts["patches"] += number
+
+
+def _matched(
+    task: ImageTask,
+    truths: list[Mask],
+    size: tuple[int, int],
+    settings: ExtractionSettings,
+    counts: Counter[str],
+) -> Iterator[CoarseMask]:
+    """Detections with the true object of their class that they overlap most, if that is enough."""
+    for detection in task.detections:
+        coarse = decode_mask(detection, *size)
+        best, best_iou = None, settings.min_iou
+        for instance, truth in zip(task.truths, truths, strict=True):
+            if instance.iscrowd or instance.category_id != detection.category_id:
+                continue
+            iou = intersection_over_union(coarse, truth)
+            if iou > best_iou:
+                best, best_iou = truth, iou
+        if best is None:
+            counts["detections_without_truth"] += 1
+            continue
+        counts["detections"] += 1
+        yield CoarseMask(coarse, best, best_iou, _record(task, detection, detection.source.name))
+
+
+def _corrupted(
+    task: ImageTask, truths: list[Mask], settings: ExtractionSettings, counts: Counter[str]
+) -> Iterator[CoarseMask]:
+    """Synthetic coarse masks of the true objects."""
+    for position, copy in task.corruptions:
+        truth = truths[position]
+        coarse = corrupt(truth, np.random.default_rng([task.seed, position, copy]))
+        iou = intersection_over_union(coarse, truth)
+        if iou <= settings.min_iou:
+            counts["corruptions_too_strong"] += 1
+            continue
+        counts["corruptions"] += 1
+        yield CoarseMask(coarse, truth, iou, _record(task, task.truths[position], f"corruption {copy}"))
+
+
+def _record(task: ImageTask, instance: Instance, source: str) -> dict[str, Any]:
+    return {"image_id": task.image.id, "instance": instance.index, "source": source}
+
+
+def _crops(
+    image_HWC: NDArray[np.uint8], pair: CoarseMask, settings: ExtractionSettings
+) -> Iterator[tuple[list[int], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Box, image patch, coarse patch and target patch of each place along the coarse boundary."""
+    boxes = patches.propose_boxes_in(
+        pair.coarse, settings.patch_size, settings.nms_threshold, settings.scheme
+    )
+    image_patches, coarse_patches, target_patches = (
+        patches.crop(image_HWC, boxes, settings.padding),
+        patches.crop_from_mask(pair.coarse, boxes, settings.padding),
+        patches.crop_from_mask(pair.truth, boxes, settings.padding),
+    )
+    if settings.scheme == "instance":
+        side = settings.patch_size + 2 * settings.padding
+        image_patches = patches.resize_patches(image_patches, side, side, cv2.INTER_LINEAR)
+        coarse_patches = patches.resize_patches(coarse_patches, side, side, cv2.INTER_NEAREST)
+        target_patches = patches.resize_patches(target_patches, side, side, cv2.INTER_NEAREST)
+    yield from zip(boxes.tolist(), image_patches, coarse_patches, target_patches, strict=True)

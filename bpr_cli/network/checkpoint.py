@@ -1,0 +1,307 @@
+"""Models on disk: saving, finding and loading them.
+
+A model is a folder with `model.safetensors` (weights, under the names of `hrnet`) and `config.json` (a
+`ModelConfig`); or one safetensors file, whose metadata then carries the config. The `.pth` files of the paper's
+authors are read as well, by torch's weights-only reader: nothing in them is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bpr_cli.errors import InputError
+from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.network.hrnet import CONFIGS, INPUT_STRIDE, HRNetSegmenter
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+METADATA_KEY = "bpr"  # of the safetensors metadata; the value is config.json's text
+NAMED = 3  # weights that an error message names before it only counts
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What a network expects.
+
+    Attributes:
+        network: a name in `hrnet.CONFIGS`.
+        input_size: side in pixels to which patches are resized; a multiple of 32.
+        patch_size: side in pixels of the patch that is pasted back.
+        padding: pixels of context on each side of the patch, shown to the network, not pasted back.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    network: str = "hrnet-w18-small"
+    input_size: int = 128
+    patch_size: int = 64
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        if self.network not in CONFIGS:
+            raise InputError(f"network is {self.network!r}", remedy=f"Choose from {', '.join(CONFIGS)}")
+        sizes = {name: getattr(self, name) for name in ("input_size", "patch_size", "padding")}
+        for name, value in sizes.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"{name} is {value!r}, not an integer")
+        if self.input_size < INPUT_STRIDE or self.input_size % INPUT_STRIDE:
+            raise InputError(f"input_size is {self.input_size}", remedy=f"Choose a multiple of {INPUT_STRIDE}")
+        if self.patch_size < 1:
+            raise InputError(f"patch_size is {self.patch_size}", remedy="Choose 1 or more")
+        if self.padding < 0:
+            raise InputError(f"padding is {self.padding}", remedy="Choose 0 or more")
+
+    def to_json(self) -> str:
+        """The text of config.json."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, file: Path) -> ModelConfig:
+        """Read `to_json`'s text; absent keys take their defaults.
+
+        Raises:
+            InputError: no JSON object, an unknown key, a value out of range, or a later format; names `file`.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"the model's config is not JSON ({error})", file=file) from error
+        if not isinstance(values, dict):
+            raise InputError("the model's config is not a JSON object", file=file)
+        if values.pop("format", FORMAT) != FORMAT:
+            raise InputError("the model was written by a later version", file=file, remedy="Upgrade bpr")
+        unknown = sorted(values.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise InputError(f"unknown keys in the model's config: {', '.join(unknown)}", file=file)
+        try:
+            return cls(**values)
+        except InputError as error:
+            raise InputError(error.problem, file=file, remedy=error.remedy) from error
+
+
+def zoo_folder() -> Path:
+    """Where the models that ship lie: `zoo/` in an installed package, `models/` beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "zoo"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def zoo_names() -> list[str]:
+    """Names of the models that ship, sorted."""
+    return sorted(path.parent.name for path in zoo_folder().glob(f"*/{WEIGHTS_FILE}"))
+
+
+def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, half: bool = False) -> None:
+    """Write a model; each file appears whole or not at all.
+
+    Args:
+        path: a `.safetensors` file, or a folder, which is made.
+        module: the network that `config` names, on any device.
+        config: what it expects.
+        half: keep the convolutions' weights as float16: half the size, for publishing. Batch-norm statistics stay
+            float32, as variances can exceed float16's range.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    path = Path(path)
+    tensors = {}
+    for key, tensor in module.state_dict().items():
+        narrow = half and tensor.ndim == 4
+        # safetensors wants plain row-major order, which channels_last weights don't have
+        tensors[key] = tensor.detach().cpu().to(torch.float16 if narrow else tensor.dtype).contiguous()
+    single = path.suffix == ".safetensors"
+    weights = path if single else path / WEIGHTS_FILE
+    ensure_folder(weights.parent)
+    with replacing(weights) as temporary:
+        save_file(tensors, temporary, metadata={METADATA_KEY: config.to_json()})
+    if not single:
+        with replacing(path / CONFIG_FILE) as temporary:
+            temporary.write_text(config.to_json(), encoding="utf-8")
+
+
+def resolve(name_or_path: str | PathLike[str]) -> Path:
+    """The weights file that a name or path stands for.
+
+    Args:
+        name_or_path: a zoo name, which goes before a folder of the same name (write `./NAME` for that one); a
+            model's folder; a training run's folder, for its best weights; or a weights file.
+
+    Raises:
+        InputError: there is no such model, or the folder holds none.
+    """
+    name = str(name_or_path)
+    if name in zoo_names():
+        return zoo_folder() / name / WEIGHTS_FILE
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"there is no model {name!r}", remedy=_choices())
+    for folder in (path, path / "best"):
+        if (folder / WEIGHTS_FILE).is_file():
+            return folder / WEIGHTS_FILE
+    if (path / "run.json").is_file():
+        raise InputError("the training run has kept no weights yet", file=path, remedy="Let it train longer")
+    raise InputError(f"the folder holds no {WEIGHTS_FILE}", file=path, remedy=_choices())
+
+
+def load(
+    name_or_path: str | PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[HRNetSegmenter, ModelConfig]:
+    """Load a model: anything that `resolve` takes.
+
+    Args:
+        name_or_path: see `resolve`.
+        device: where the weights shall lie.
+
+    Returns:
+        The network in evaluation mode, its weights float32 whatever the file holds, and what it expects.
+
+    Raises:
+        InputError: no such model; a broken file; a pickle that holds more than weights; weights missing, unknown
+            or of another shape.
+    """
+    path = resolve(name_or_path)
+    tensors, metadata = _read(path)
+    sibling = path.with_name(CONFIG_FILE)
+    if path.name == WEIGHTS_FILE and sibling.is_file():
+        config = ModelConfig.from_json(sibling.read_text(encoding="utf-8"), sibling)
+    elif METADATA_KEY in metadata:
+        config = ModelConfig.from_json(metadata[METADATA_KEY], path)
+    else:
+        tensors = _without_training_parts(tensors)
+        config = _deduce_config(tensors, path)
+    network = _empty_network(config.network)
+    expected = network.state_dict()
+    _check(tensors, expected, config.network, path)
+    converted = {key: tensor.to(device, expected[key].dtype) for key, tensor in tensors.items()}
+    # Assigned, not copied: the empty network has no memory of its own and drew no random weights.
+    network.load_state_dict(converted, assign=True)
+    return network.eval(), config
+
+
+def _choices() -> str:
+    names = zoo_names()
+    ships = f"Models that ship: {', '.join(names)}" if names else "No model ships with this installation"
+    return f"{ships}; or give a training run's folder, a model's folder, a .safetensors or a .pth file"
+
+
+def _empty_network(name: str) -> HRNetSegmenter:
+    with torch.device("meta"):
+        return HRNetSegmenter(CONFIGS[name])
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by name, and the file's metadata; told apart by the first bytes, as names can lie."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(2)
+    except OSError as error:
+        raise InputError(f"the model cannot be read ({error.strerror})", file=path) from error
+    if start == b"PK" or start[:1] == b"\x80":  # torch's zip archives; bare pickles
+        return _read_torch(path), {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"neither a whole safetensors file nor a PyTorch checkpoint ({error})",
+            file=path,
+            remedy="Copy or download it again",
+        ) from error
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    """Weights of a checkpoint as mmcv and torch write them; optimizer state and notes are passed over."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        raise InputError(
+            f"refused: besides weights it holds {found[1] if found else 'something unreadable'}, and reading that "
+            "could run foreign code",
+            file=path,
+            remedy="If you trust the file, load it where it was made and keep the weights alone: "
+            "torch.save(checkpoint['state_dict'], 'weights.pth')",
+        ) from error
+    except Exception as error:  # torch.load has no error type of its own: a damaged file raises nearly anything
+        raise InputError(
+            f"the PyTorch checkpoint cannot be read ({str(error).splitlines()[0] if str(error) else error!r})",
+            file=path,
+            remedy="Copy or download it again",
+        ) from error
+    weights = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise InputError("the PyTorch checkpoint holds no state_dict of weights", file=path, remedy=_choices())
+    return {str(key): tensor for key, tensor in weights.items()}
+
+
+def _without_training_parts(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without DataParallel's prefix, and without the auxiliary head that serves in training only."""
+    plain = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
+    return {key: tensor for key, tensor in plain.items() if not key.startswith("auxiliary_head.")}
+
+
+def _deduce_config(tensors: Mapping[str, Tensor], path: Path) -> ModelConfig:
+    """Which network a bare set of weights is of: the one that agrees in most names and shapes.
+
+    Sizes are those of the paper: input 256 for W48, 128 for the others, patches of 64 without padding.
+    """
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+
+    def agreeing(name: str) -> int:
+        return sum(shapes.get(key) == value.shape for key, value in _empty_network(name).state_dict().items())
+
+    agreements = {name: agreeing(name) for name in CONFIGS}
+    best = max(agreements, key=lambda name: agreements[name])
+    if agreements[best] * 2 < len(tensors):
+        raise InputError(
+            "the weights are of no network that bpr knows", file=path, remedy=f"It knows {', '.join(CONFIGS)}"
+        )
+    return ModelConfig(network=best, input_size=256 if best == "hrnet-w48" else 128)
+
+
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str, path: Path) -> None:
+    """InputError unless names, shapes and kinds of number are exactly the network's."""
+    shared = [key for key in expected if key in tensors]
+    problems = [
+        ("missing", [key for key in expected if key not in tensors]),
+        ("unknown", [key for key in tensors if key not in expected]),
+        ("of another shape", [_shapes(key, tensors, expected) for key in shared if _differs(key, tensors, expected)]),
+    ]
+    told = "; ".join(f"{len(found)} weights {what} ({_first(found)})" for what, found in problems if found)
+    if told:
+        raise InputError(f"not a {network}: {told}", file=path, remedy="Use weights that bpr or the authors wrote")
+
+
+def _differs(key: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    return (
+        tensors[key].shape != expected[key].shape
+        or tensors[key].is_floating_point() != expected[key].is_floating_point()
+    )
+
+
+def _shapes(key: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    def form(tensor: Tensor) -> str:
+        return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+
+    return f"{key}: {form(tensors[key])} instead of {form(expected[key])}"
+
+
+def _first(names: list[Any]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

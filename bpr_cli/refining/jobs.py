@@ -1,0 +1,109 @@
+"""One instance on its way through the network: its patches before, its mask after."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli import patches
+from bpr_cli.masks import Mask
+from bpr_cli.refining.settings import RefineSettings
+
+Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """An instance whose boundary is to be refined.
+
+    Attributes:
+        index: its position in the input.
+        mask: the coarse mask.
+        boxes: (N, 4) where its patches lie, x1 y1 x2 y2, without padding.
+        images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
+    """
+
+    index: int
+    mask: Mask
+    boxes: NDArray[np.int64]
+    images_NHWC: NDArray[np.uint8]
+    masks_NHW: NDArray[np.uint8]
+
+
+def prepare_job(
+    index: int,
+    image_HWC: NDArray[np.uint8],
+    mask: Mask,
+    patch_size: int,
+    padding: int,
+    settings: RefineSettings,
+) -> Job:
+    """Cut an instance's boundary into patches."""
+    boxes = patches.propose_boxes_in(mask, patch_size, settings.nms_threshold, settings.scheme)
+    image_patches = patches.crop(image_HWC, boxes, padding)
+    mask_patches = patches.crop_from_mask(mask, boxes, padding)
+    if settings.scheme == "instance":
+        side = patch_size + 2 * padding
+        image_patches = patches.resize_patches(image_patches, side, side, cv2.INTER_LINEAR)
+        mask_patches = patches.resize_patches(mask_patches, side, side, cv2.INTER_NEAREST)
+    return Job(index, mask, boxes, image_patches, mask_patches)
+
+
+def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Mask:
+    """Put the network's answer back: the instance's refined mask."""
+    if settings.scheme == "instance" and len(job.boxes):
+        x1, y1, x2, y2 = job.boxes[0].tolist()
+        probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
+    weights = patches.hann_weights(probabilities_NPP.shape[-1]) if settings.blend == "hann" else None
+    return patches.merge_patches_in(job.boxes, probabilities_NPP, job.mask, weights)
+
+
+def predict_jobs(
+    jobs: Iterable[Job], predict: Predict, patch_size: int, batch_size: int
+) -> Iterator[tuple[Job, NDArray[np.float32]]]:
+    """Run the network on batches of exactly `batch_size` patches, filled across jobs (the last may be smaller).
+
+    Yields:
+        Each job with its foreground probabilities (N, patch_size, patch_size), in the order given. Jobs are
+        drawn only as batches need them, so memory is bounded by the batch and the largest job.
+    """
+    waiting: deque[tuple[Job, NDArray[np.float32]]] = deque()  # jobs with a patch not yet predicted
+    batch: list[tuple[Job, NDArray[np.float32], int, int]] = []  # job, its output, from, to
+    filled = 0
+    for job in jobs:
+        count = len(job.boxes)
+        output = np.empty((count, patch_size, patch_size), np.float32)
+        waiting.append((job, output))
+        start = 0
+        while start < count:
+            stop = min(count, start + batch_size - filled)
+            batch.append((job, output, start, stop))
+            filled += stop - start
+            start = stop
+            if filled == batch_size:
+                _predict_batch(batch, predict)
+                # All but the last job of a full batch are complete; the last is if it ended with the batch.
+                done = len(waiting) if stop == count else len(waiting) - 1
+                yield from (waiting.popleft() for _ in range(done))
+                batch, filled = [], 0
+        if not batch:
+            yield from waiting
+            waiting.clear()
+    if batch:
+        _predict_batch(batch, predict)
+    yield from waiting
+
+
+def _predict_batch(batch: list[tuple[Job, NDArray[np.float32], int, int]], predict: Predict) -> None:
+    images = np.concatenate([job.images_NHWC[start:stop] for job, _, start, stop in batch])
+    masks = np.concatenate([job.masks_NHW[start:stop] for job, _, start, stop in batch])
+    probabilities = predict(images, masks)
+    position = 0
+    for _, output, start, stop in batch:
+        output[start:stop] = probabilities[position : position + stop - start]
+        position += stop - start

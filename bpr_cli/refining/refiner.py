@@ -1,0 +1,115 @@
+"""`Refiner`: load a model once, then refine masks in memory or in files."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli.errors import InputError
+from bpr_cli.masks import Mask, crop_mask, to_frame
+from bpr_cli.network.checkpoint import ModelConfig, load
+from bpr_cli.network.engine import Engine, choose_device
+from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
+from bpr_cli.refining.settings import RefineSettings
+
+DEFAULT_MODEL = "davis-w18s"
+
+# Batches of 8 to 32 are the fastest on CPUs; GPUs of 8 GB and more hold 256 patches of W18s at 128 px.
+CPU_BATCH = 32
+GPU_BATCH = 256
+
+
+class Refiner:
+    """Refines the boundaries of masks.
+
+    Example:
+        refiner = Refiner.from_pretrained()
+        better = refiner.refine(photo, masks)  # photo (H, W, 3) uint8 RGB, masks (N, H, W)
+
+    Attributes:
+        engine: the network on its device.
+        config: what the network expects.
+        settings: patches, flips, blending, batch size.
+    """
+
+    def __init__(self, engine: Engine, config: ModelConfig, settings: RefineSettings) -> None:
+        self.engine = engine
+        self.config = config
+        self.settings = settings
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | PathLike[str] = DEFAULT_MODEL,
+        device: str = "auto",
+        precision: str = "auto",
+        settings: RefineSettings | None = None,
+    ) -> Refiner:
+        """Load a model.
+
+        Args:
+            name_or_path: a model of the zoo, a training run's folder, a safetensors file, or a `.pth` of the
+                paper's authors.
+            device: "auto", "cpu", "cuda", "cuda:1", "mps".
+            precision: "auto", "fp32", "bf16", "fp16".
+            settings: patches, flips, blending, batch size.
+
+        Raises:
+            InputError: no such model or device, or a broken file.
+        """
+        chosen = choose_device(device)
+        module, config = load(name_or_path)
+        return cls(Engine(module, config, chosen, precision), config, settings or RefineSettings())
+
+    @property
+    def batch_size(self) -> int:
+        """Patches given to the network at once."""
+        if self.settings.batch_size is not None:
+            return self.settings.batch_size
+        return CPU_BATCH if self.engine.device.type == "cpu" else GPU_BATCH
+
+    def predict(self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Foreground probability of patches (`Engine.predict`) with this refiner's flips."""
+        return self.engine.predict(images_NHWC, masks_NHW, flips=self.settings.flips)
+
+    def prepare(self, index: int, image_HWC: NDArray[np.uint8], mask: Mask) -> Job:
+        """Cut one instance into the patches that this refiner's model takes."""
+        return prepare_job(index, image_HWC, mask, self.config.patch_size, self.config.padding, self.settings)
+
+    def refine(self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Refine the masks of one image.
+
+        Args:
+            image_HWC: uint8 RGB.
+            masks_NHW: bool or integer, foreground nonzero; not changed.
+
+        Returns:
+            (N, H, W) of the masks' dtype, 0 and 1, in the same order.
+
+        Raises:
+            InputError: shapes or types do not fit.
+        """
+        _check_arrays(image_HWC, masks_NHW)
+        height, width = image_HWC.shape[:2]
+        jobs = (
+            self.prepare(i, image_HWC, crop_mask(mask_HW, 0, 0, height, width))
+            for i, mask_HW in enumerate(masks_NHW)
+        )
+        refined = np.zeros_like(masks_NHW)
+        for job, probabilities in predict_jobs(jobs, self.predict, self.config.patch_size, self.batch_size):
+            refined[job.index] = to_frame(paste(job, probabilities, self.settings))
+        return refined
+
+
+def _check_arrays(image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> None:
+    if image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or image_HWC.dtype != np.uint8:
+        raise InputError(f"the image is {image_HWC.dtype} {image_HWC.shape}, not uint8 (H, W, 3) RGB")
+    if masks_NHW.ndim != 3 or masks_NHW.shape[1:] != image_HWC.shape[:2]:
+        raise InputError(
+            f"the masks are {masks_NHW.shape}, the image is {image_HWC.shape[:2]}",
+            remedy="Give masks as (N, height, width) of the image's size",
+        )
+    if masks_NHW.dtype.kind not in "biu":
+        raise InputError(f"the masks are {masks_NHW.dtype}", remedy="Threshold them first: masks > 0.5")

@@ -1,0 +1,42 @@
+"""What decides the refined masks, beside the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpr_cli.errors import InputError
+from bpr_cli.patches import SCHEMES
+
+BLENDS = ("uniform", "hann")
+
+
+@dataclass(frozen=True, slots=True)
+class RefineSettings:
+    """Options of `bpr refine` that change masks or speed.
+
+    Attributes:
+        nms_threshold: patches that overlap more than this IoU are thinned out: 0.25 is fast, 0.55 sees each
+            stretch of boundary in several patches (paper, table 7).
+        scheme: "dense", "grid" or "instance" (`patches.propose_boxes`); a model does best with the scheme that it
+            was trained on.
+        flips: predict each patch and its mirror image and average: twice the time.
+        blend: how overlapping patches are averaged: "uniform" as in the paper, or "hann", which trusts the
+            middle of a patch more than its rim.
+        batch_size: patches given to the network at once; None chooses by device.
+    """
+
+    nms_threshold: float = 0.25
+    scheme: str = "dense"
+    flips: bool = False
+    blend: str = "uniform"
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.nms_threshold < 1.0:
+            raise InputError(f"the NMS threshold {self.nms_threshold} is not in 0..1")
+        if self.scheme not in SCHEMES:
+            raise InputError(f"no scheme {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
+        if self.blend not in BLENDS:
+            raise InputError(f"no blending {self.blend!r}", remedy=f"Choose from {', '.join(BLENDS)}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"the batch size {self.batch_size} is below 1")

@@ -1,0 +1,84 @@
+"""Which patches make which batch: a function of the seed and the step, so that a restart is exact.
+
+Every process of a distributed run computes the same global batch and takes its share, so that the training does
+not depend on the number of processes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from bpr_cli.shards import ShardReader
+
+ArrayTriple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class PatchDataset(Dataset[ArrayTriple]):
+    """Patches of some shards: image (H, W, 3), coarse mask and target mask (H, W), all uint8."""
+
+    def __init__(self, shards: list[Path]) -> None:
+        self.reader = ShardReader(shards)
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, index: int) -> ArrayTriple:
+        image, coarse, target = self.reader.arrays(index)
+        return torch.from_numpy(image), torch.from_numpy(coarse), torch.from_numpy(target)
+
+
+class StepSampler(Sampler[list[int]]):
+    """Yields this process's patch indices of each step from `first_step` on.
+
+    Each epoch is a permutation of all patches decided by (seed, epoch); what is left at its end, smaller than a
+    batch, is dropped. Fewer patches than a batch are drawn with repetition of whole permutations.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        first_step: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.size, self.batch_size, self.steps, self.seed = size, batch_size, steps, seed
+        self.first_step, self.rank, self.world = first_step, rank, world
+
+    def __len__(self) -> int:
+        return self.steps - self.first_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        repeats = -(-self.batch_size // self.size)
+        per_epoch = self.size * repeats // self.batch_size
+        order, epoch_of_order = np.empty(0, np.int64), -1
+        for step in range(self.first_step, self.steps):
+            epoch, position = divmod(step, per_epoch)
+            if epoch != epoch_of_order:
+                rng = np.random.default_rng([self.seed, epoch])
+                order = np.concatenate([rng.permutation(self.size) for _ in range(repeats)])
+                epoch_of_order = epoch
+            batch = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield batch[self.rank :: self.world].tolist()
+
+
+def training_loader(
+    dataset: PatchDataset, sampler: StepSampler, workers: int, pin_memory: bool
+) -> DataLoader[ArrayTriple]:
+    """Batches in the sampler's order; `workers` processes read ahead (0: none)."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+    )

@@ -1,0 +1,241 @@
+"""`evaluate` agrees with pycocotools, counts harm and gain, and says what is wrong with its input."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from bpr_cli.errors import InputError
+from bpr_cli.evaluation.evaluate import Evaluation, evaluate
+from bpr_cli.masks import crop_mask, encode_rle
+
+HEIGHT, WIDTH = 60, 80
+Record = dict[str, Any]
+
+
+def rectangle(x: int, y: int, width: int, height: int) -> dict[str, Any]:
+    mask = crop_mask(np.ones((height, width), np.uint8), x, y, HEIGHT, WIDTH)
+    return dict(encode_rle(mask))
+
+
+def annotation(
+    number: int, image: int, category: int, box: tuple[int, int, int, int], crowd: int = 0
+) -> Record:
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "segmentation": rectangle(*box),
+        "area": box[2] * box[3],
+        "bbox": list(box),
+        "iscrowd": crowd,
+    }
+
+
+def detection(image: int, category: int, box: tuple[int, int, int, int], score: float = 0.9) -> Record:
+    return {"image_id": image, "category_id": category, "segmentation": rectangle(*box), "score": score}
+
+
+def write(path: Path, document: object) -> Path:
+    path.write_text(json.dumps(document))
+    return path
+
+
+def write_truth(path: Path, annotations: list[Record], images: int = 2, categories: int = 2) -> Path:
+    document = {
+        "images": [
+            {"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH} for i in range(1, images + 1)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": i, "name": f"class {i}"} for i in range(1, categories + 1)],
+    }
+    return write(path, document)
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    """Two images with two objects of different classes on the first and one on the second."""
+    objects = [(1, 1, (5, 5, 20, 20)), (1, 2, (40, 10, 20, 30)), (2, 1, (30, 20, 30, 30))]
+    return write_truth(tmp_path / "gt.json", [annotation(i, *item) for i, item in enumerate(objects, 1)])
+
+
+def run(results: Path, gt: Path, baseline: Path | None = None) -> Evaluation:
+    return evaluate(results, gt, baseline, quiet=True)
+
+
+def made_set(tmp_path: Path) -> tuple[Path, Path]:
+    """Ten images, three classes, crowds, misses, doubles and false alarms."""
+    rng = np.random.default_rng(3)
+    annotations: list[Record] = []
+    detections: list[Record] = []
+    for image in range(1, 11):
+        for _ in range(rng.integers(0, 5)):
+            category, crowd = int(rng.integers(1, 4)), int(rng.random() < 0.1)
+            x, y = int(rng.integers(0, 40)), int(rng.integers(0, 30))
+            width, height = (int(v) for v in rng.integers(8, 28, 2))
+            annotations.append(
+                annotation(len(annotations) + 1, image, category, (x, y, width, height), crowd)
+            )
+            for _ in range(rng.integers(0, 3)):
+                dx, dy = (int(v) for v in rng.integers(0, 4, 2))
+                detections.append(
+                    detection(image, category, (x + dx, y + dy, width, height), round(float(rng.random()), 2))
+                )
+        detections.append(detection(image, 1, (50, 40, 12, 12), round(float(rng.random()), 2)))
+    gt = write_truth(tmp_path / "made_gt.json", annotations, images=10, categories=3)
+    return write(tmp_path / "made.json", detections), gt
+
+
+def test_average_precision_is_that_of_pycocotools(tmp_path: Path) -> None:
+    results, gt = made_set(tmp_path)
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = COCO(str(gt))
+        counting = COCOeval(reference, reference.loadRes(str(results)), "segm")
+        counting.evaluate()
+        counting.accumulate()
+        counting.summarize()
+    figures = run(results, gt).figures
+    assert (figures.ap, figures.ap50, figures.ap75) == pytest.approx(counting.stats[:3], abs=1e-9)
+    assert 0 < figures.boundary_ap < figures.ap < 1
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(*made_set(tmp_path))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_perfect_masks_have_perfect_figures(truth: Path, tmp_path: Path) -> None:
+    boxes = [(1, 1, (5, 5, 20, 20)), (1, 2, (40, 10, 20, 30)), (2, 1, (30, 20, 30, 30))]
+    found = run(write(tmp_path / "r.json", [detection(*box) for box in boxes]), truth)
+    assert found.figures.ap == found.figures.boundary_ap == pytest.approx(1)
+    assert (found.figures.iou, found.figures.boundary_iou, found.figures.contour_f) == (1, 1, 1)
+    assert found.baseline is None
+    assert found.difference is None
+    assert found.changes == ()
+
+
+def test_no_detections_have_no_precision(truth: Path, tmp_path: Path) -> None:
+    empty = write(tmp_path / "r.json", [])
+    found = run(empty, truth, empty)
+    assert (found.figures.ap, found.figures.boundary_ap) == (0, 0)
+    assert math.isnan(found.figures.iou)
+    assert math.isnan(found.harmed)
+    assert (found.truths, found.objects, found.detections) == (3, (), 0)
+
+
+def test_a_vanished_mask_counts_as_harm(truth: Path, tmp_path: Path) -> None:
+    before, after = detection(1, 1, (5, 5, 20, 20)), detection(1, 1, (5, 5, 20, 20))
+    after["segmentation"] = dict(encode_rle(crop_mask(np.zeros((HEIGHT, WIDTH)), 0, 0, HEIGHT, WIDTH)))
+    found = run(write(tmp_path / "after.json", [after]), truth, write(tmp_path / "before.json", [before]))
+    assert found.harmed == 1
+    assert (found.figures.ap, found.figures.boundary_ap, found.figures.contour_f) == (0, 0, 0)
+
+
+def test_ground_truth_without_objects_has_no_figures(tmp_path: Path) -> None:
+    gt = write_truth(tmp_path / "gt.json", [])
+    assert math.isnan(run(write(tmp_path / "r.json", [detection(1, 1, (5, 5, 9, 9))]), gt).figures.ap)
+
+
+def test_gain_and_harm_are_counted_on_detections_that_matched_before(truth: Path, tmp_path: Path) -> None:
+    before = [
+        detection(1, 1, (5, 5, 20, 16)),  # IoU .8, becomes 1
+        detection(1, 2, (40, 10, 20, 27)),  # .9, stays
+        detection(2, 1, (30, 20, 30, 30)),  # 1, becomes .5
+        detection(2, 1, (30, 20, 30, 29)),  # .967, becomes .933
+        detection(2, 1, (0, 0, 9, 9)),  # on nothing: not counted
+    ]
+    after = [
+        detection(1, 1, (5, 5, 20, 20)),
+        before[1],
+        detection(2, 1, (30, 20, 15, 30)),
+        detection(2, 1, (30, 20, 30, 28)),
+        detection(2, 1, (30, 20, 30, 30)),
+    ]
+    found = run(write(tmp_path / "after.json", after), truth, write(tmp_path / "before.json", before))
+    assert (found.improved, found.unchanged, found.harmed) == (0.25, 0.25, 0.5)
+    rows = [(row.image_id, row.index, row.truth, row.iou_before, row.iou_after) for row in found.changes]
+    assert rows == [
+        (1, 0, 0, pytest.approx(0.8), 1.0),
+        (1, 1, 1, pytest.approx(0.9), pytest.approx(0.9)),
+        (2, 2, 2, 1.0, 0.5),
+        (2, 3, 2, pytest.approx(29 / 30), pytest.approx(28 / 30)),
+    ]
+    # The object of image 2 is compared with the detection that was best before, though others are better now.
+    assert [item.detection for item in found.objects] == [0, 1, 2]
+    assert found.difference is not None
+    assert found.difference.iou == pytest.approx((1 + 0.9 + 0.5 - 0.8 - 0.9 - 1) / 3)
+    assert found.baseline is not None
+    assert found.baseline.iou == pytest.approx((0.8 + 0.9 + 1) / 3)
+
+
+def test_a_file_compared_with_itself_changes_nothing(tmp_path: Path) -> None:
+    results, gt = made_set(tmp_path)
+    found = run(results, gt, results)
+    assert found.baseline == found.figures
+    assert found.unchanged == 1
+    assert all(item.before == item.after for item in found.objects)
+
+
+def test_polygons_and_plain_rle_are_evaluated_too(truth: Path, tmp_path: Path) -> None:
+    polygon = detection(1, 1, (0, 0, 1, 1))
+    polygon["segmentation"] = [[5, 5, 25, 5, 25, 25, 5, 25]]
+    plain = detection(2, 1, (0, 0, 1, 1))
+    frame_HW = np.zeros((HEIGHT, WIDTH), np.uint8)
+    frame_HW[20:50, 30:60] = 1
+    columns = frame_HW.ravel(order="F")
+    edges = np.flatnonzero(np.diff(columns)) + 1
+    counts = np.diff(np.concatenate([[0], edges, [columns.size]])).tolist()
+    plain["segmentation"] = {"size": [HEIGHT, WIDTH], "counts": counts}
+    found = run(write(tmp_path / "r.json", [polygon, plain]), truth)
+    assert [item.after.iou for item in found.objects] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": None}, "annotation 1: the detection has no score"),
+        ({"image_id": 77}, "image 77, annotation 1: this image id is not in the ground truth"),
+        ({"category_id": None}, "annotation 1: the detection has no category_id"),
+        ({"category_id": 9}, "category 9 is not in the ground truth"),
+    ],
+)
+def test_unusable_detections_are_named(
+    truth: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    bad = {**detection(1, 1, (5, 5, 20, 20)), **change}
+    bad = {name: value for name, value in bad.items() if value is not None}
+    results = write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20)), bad])
+    with pytest.raises(InputError, match=message) as caught:
+        run(results, truth)
+    assert caught.value.file == results
+
+
+def test_a_mask_of_another_size_than_its_image_is_named(truth: Path, tmp_path: Path) -> None:
+    bad = detection(1, 1, (5, 5, 20, 20))
+    bad["segmentation"] = dict(encode_rle(crop_mask(np.ones((9, 9), np.uint8), 0, 0, 30, 40)))
+    with pytest.raises(InputError, match="annotation 0"):
+        run(write(tmp_path / "r.json", [bad]), truth)
+
+
+def test_results_are_no_ground_truth(truth: Path, tmp_path: Path) -> None:
+    results = write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20))])
+    with pytest.raises(InputError, match="not ground truth"):
+        run(truth, results)
+
+
+def test_a_baseline_with_other_detections_is_refused(truth: Path, tmp_path: Path) -> None:
+    both = [detection(1, 1, (5, 5, 20, 20)), detection(1, 2, (40, 10, 20, 30))]
+    results = write(tmp_path / "r.json", both)
+    with pytest.raises(InputError, match=r"holds 2 detections, its baseline .* 1"):
+        run(results, truth, write(tmp_path / "fewer.json", both[:1]))
+    with pytest.raises(InputError, match="image 1, annotation 0: it is not the detection at this place"):
+        run(results, truth, write(tmp_path / "turned.json", both[::-1]))

@@ -112,7 +112,7 @@ def _crops(
         patches.crop_from_mask(pair.truth, boxes, settings.padding),
     )
     if settings.scheme == "instance":
-        side = settings.patch_size + 2 * settings.padding
+        side = settings.patch_size
         image_patches = patches.resize_patches(image_patches, side, side, cv2.INTER_LINEAR)
         coarse_patches = patches.resize_patches(coarse_patches, side, side, cv2.INTER_NEAREST)
         target_patches = patches.resize_patches(target_patches, side, side, cv2.INTER_NEAREST)

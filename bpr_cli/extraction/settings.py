@@ -40,6 +40,7 @@ class ExtractionSettings:
         rules = [
             (self.patch_size >= 8, "patch size must be at least 8 px"),
             (self.padding >= 0, "padding must not be negative"),
+            (self.padding == 0 or self.scheme != "instance", "the instance scheme takes no padding"),
             (0.0 <= self.nms_threshold < 1.0, "the NMS threshold must lie in 0..1"),
             (self.scheme in SCHEMES, f"scheme must be one of {', '.join(SCHEMES)}"),
             (0.0 <= self.min_iou < 1.0, "the least IoU must lie in 0..1"),

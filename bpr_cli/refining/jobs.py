@@ -48,9 +48,8 @@ def prepare_job(
     image_patches = patches.crop(image_HWC, boxes, padding)
     mask_patches = patches.crop_from_mask(mask, boxes, padding)
     if settings.scheme == "instance":
-        side = patch_size + 2 * padding
-        image_patches = patches.resize_patches(image_patches, side, side, cv2.INTER_LINEAR)
-        mask_patches = patches.resize_patches(mask_patches, side, side, cv2.INTER_NEAREST)
+        image_patches = patches.resize_patches(image_patches, patch_size, patch_size, cv2.INTER_LINEAR)
+        mask_patches = patches.resize_patches(mask_patches, patch_size, patch_size, cv2.INTER_NEAREST)
     return Job(index, mask, boxes, image_patches, mask_patches)
 
 
@@ -59,7 +58,7 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
     if settings.scheme == "instance" and len(job.boxes):
         x1, y1, x2, y2 = job.boxes[0].tolist()
         probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
-    weights = patches.hann_weights(probabilities_NPP.shape[-1]) if settings.blend == "hann" else None
+    weights = patches.hann_weights(probabilities_NPP.shape[-1]) if settings.blend == "hann" and settings.scheme != "instance" else None
     return patches.merge_patches_in(job.boxes, probabilities_NPP, job.mask, weights)
 
 

@@ -35,6 +35,8 @@ class Refiner:
     """
 
     def __init__(self, engine: Engine, config: ModelConfig, settings: RefineSettings) -> None:
+        if settings.scheme == "instance" and config.padding:
+            raise InputError("a model with padding cannot refine by the instance scheme", remedy="Use --scheme dense")
         self.engine = engine
         self.config = config
         self.settings = settings

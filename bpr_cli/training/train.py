@@ -30,7 +30,12 @@ from bpr_cli.network.inputs import prepare
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
 from bpr_cli.training.batches import PatchDataset, StepSampler, training_loader
-from bpr_cli.training.distributed import Process, joined_process, synchronise_batch_norm
+from bpr_cli.training.distributed import (
+    Process,
+    joined_process,
+    sum_over_processes,
+    synchronise_batch_norm,
+)
 from bpr_cli.training.losses import patch_loss
 from bpr_cli.training.recipe import Recipe, learning_rate
 from bpr_cli.training.run_folder import RunLog, load_state, open_run, save_state
@@ -121,6 +126,12 @@ class _Run:
         if process.leads:
             open_run(out, recipe, manifests, str(process.device), resume)
 
+        if recipe.batch_size % process.world:
+            raise InputError(
+                f"a batch of {recipe.batch_size} cannot be shared equally by {process.world} processes",
+                remedy="Choose a multiple with --batch-size",
+            )
+
         torch.manual_seed(recipe.seed)
         network = hrnet.build(recipe.network)
         if init is not None:
@@ -196,7 +207,7 @@ class _Run:
         return loss.detach()
 
     def _report(self, window: _Window, patches: int) -> dict[str, str]:
-        loss, rate = window.close()
+        loss, rate = window.close(self.process)
         if not math.isfinite(loss):
             raise TrainingDiverged(
                 f"the loss is {loss} at step {self.step}: lower --lr (now {self.recipe.lr:g}), or go back to "
@@ -275,8 +286,9 @@ class _Window:
         self.losses.append(loss)
         self.patches += patches
 
-    def close(self) -> tuple[float, float]:
-        loss = float(torch.stack(self.losses).mean())
+    def close(self, process: Process) -> tuple[float, float]:
+        # The mean over all processes, so that all of them see a NaN and stop together.
+        loss = float(sum_over_processes(torch.stack(self.losses).mean(), process)) / process.world
         now = time.perf_counter()
         rate = self.patches / (now - self.since)
         self.losses, self.patches, self.since = [], 0, now

@@ -1,0 +1,205 @@
+"""COCO JSON: a results list, or a dataset dict with images and annotations."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bpr_cli.errors import InputError
+from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
+from bpr_cli.formats.segmentation import rle_size
+from bpr_cli.masks import RLE, bbox_xywh, decode_rle
+
+RESULTS, DATASET = "coco-results", "coco-dataset"
+
+
+def read(path: Path) -> Results:
+    """Read a COCO results list or dataset dict; which of them is seen from the content.
+
+    Raises:
+        InputError: not JSON, neither of the two, or a record that cannot be used; names file, image id, index.
+    """
+    document = _parse(path)
+    if isinstance(document, list):
+        images = _images_of_results(document, path)
+        return Results(path, RESULTS, _group(images, document, path), len(document), {}, document)
+    if isinstance(document, dict) and isinstance(document.get("images"), list):
+        annotations = document.get("annotations", [])
+        if not isinstance(annotations, list):
+            raise InputError("annotations is not a list", file=path, remedy="Give a COCO dataset")
+        images = _images_of_dataset(document["images"], path)
+        categories = _categories(document, path)
+        return Results(path, DATASET, _group(images, annotations, path), len(annotations), categories, document)
+    raise InputError(
+        f"neither a list of results nor a dataset with images and annotations (found a {type(document).__name__})",
+        file=path,
+        remedy="See examples/FORMATS.md for what the input looks like",
+    )
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})",
+            file=path,
+            remedy="Write the file again",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError("not a text file in UTF-8", file=path, remedy="Give a COCO JSON file") from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
+
+
+def _group(images: Mapping[int | str, ImageRecord], records: list[Any], path: Path) -> tuple[ImageInstances, ...]:
+    """The images with their instances, each in the file's order."""
+    instances: dict[int | str, list[Instance]] = {image_id: [] for image_id in images}
+    for index, record in enumerate(records):
+        instance = _instance(record, index, path)
+        if instance.image_id not in instances:
+            raise InputError(
+                "its image id is not among the images",
+                file=path,
+                image_id=instance.image_id,
+                index=index,
+                remedy="Add the image or remove the annotation",
+            )
+        instances[instance.image_id].append(instance)
+    return tuple(ImageInstances(images[image_id], tuple(found)) for image_id, found in instances.items())
+
+
+def _instance(record: Any, index: int, path: Path) -> Instance:
+    image_id = _image_id(record, index, path, "image_id")
+    if "segmentation" not in record:
+        raise InputError(
+            "there is no segmentation",
+            file=path,
+            image_id=image_id,
+            index=index,
+            remedy="Give instance segmentation results, not boxes alone",
+        )
+    score = record.get("score")
+    if score is not None and not _is_number(score):
+        raise InputError(
+            f"the score is {score!r}", file=path, image_id=image_id, index=index, remedy="Write a finite number"
+        )
+    category = record.get("category_id")
+    if category is not None and type(category) is not int:
+        raise InputError(
+            f"the category id is {category!r}", file=path, image_id=image_id, index=index, remedy="Write an integer"
+        )
+    iscrowd = bool(record.get("iscrowd", False))
+    return Instance(index, image_id, record["segmentation"], category, score, iscrowd, record, path)
+
+
+def _image_id(record: Any, index: int, path: Path, key: str) -> int | str:
+    if not isinstance(record, dict):
+        raise InputError(
+            f"it is a {type(record).__name__}, not an object", file=path, index=index, remedy="See examples/FORMATS.md"
+        )
+    image_id = record.get(key)
+    if type(image_id) is not int and type(image_id) is not str:
+        raise InputError(
+            f"its {key} is {image_id!r}", file=path, index=index, remedy="Write an integer or a string"
+        )
+    return image_id
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, ImageRecord]:
+    """A results list names no images: id and size come from its records."""
+    sizes: dict[int | str, tuple[int, int] | None] = {}
+    for index, record in enumerate(records):
+        image_id = _image_id(record, index, path, "image_id")
+        size = rle_size(record.get("segmentation"))
+        known = sizes.setdefault(image_id, size)
+        if known is None:
+            sizes[image_id] = size
+        elif size is not None and size != known:
+            raise InputError(
+                f"the RLE's size {list(size)} is not that of the image's other detections {list(known)}",
+                file=path,
+                image_id=image_id,
+                index=index,
+                remedy="Write all masks at the image's size",
+            )
+    return {
+        image_id: ImageRecord(image_id, height=size[0] if size else None, width=size[1] if size else None)
+        for image_id, size in sizes.items()
+    }
+
+
+def _images_of_dataset(images: Sequence[Any], path: Path) -> dict[int | str, ImageRecord]:
+    records: dict[int | str, ImageRecord] = {}
+    for index, image in enumerate(images):
+        if not isinstance(image, dict):
+            raise InputError(f"images[{index}] is not an object", file=path, remedy="See examples/FORMATS.md")
+        image_id = image.get("id")
+        if type(image_id) is not int and type(image_id) is not str:
+            raise InputError(
+                f"images[{index}] has the id {image_id!r}", file=path, remedy="Write an integer or a string"
+            )
+        if image_id in records:
+            raise InputError("the image is listed twice", file=path, image_id=image_id, remedy="Keep one of them")
+        height, width = image.get("height"), image.get("width")
+        for name, side in (("height", height), ("width", width)):
+            if side is not None and (type(side) is not int or side <= 0):
+                raise InputError(f"its {name} is {side!r}", file=path, image_id=image_id, remedy="Write it in pixels")
+        file_name = image.get("file_name")
+        if file_name is not None and not isinstance(file_name, str):
+            raise InputError(f"its file_name is {file_name!r}", file=path, image_id=image_id, remedy="Write a string")
+        records[image_id] = ImageRecord(image_id, file_name, height, width, image)
+    return records
+
+
+def _categories(document: Mapping[str, Any], path: Path) -> dict[int, str]:
+    try:
+        return {category["id"]: str(category.get("name", category["id"])) for category in document.get("categories", [])}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError("a category has no id", file=path, remedy="Write categories as [{id, name}, ...]") from error
+
+
+def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
+    """Write the input again with new masks: same form, same order, all other fields as they were.
+
+    `bbox` and `area`, where a record has them, follow the new mask.
+
+    Args:
+        results: what `read` gave.
+        segmentations: one for each instance, by index; None leaves that record as it was.
+        out: the file to write; it appears whole or not at all.
+
+    Raises:
+        InputError: `out` is the input itself, or its folder cannot be written to.
+    """
+    if out.exists() and out.samefile(results.path):
+        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
+    if out.is_dir():
+        raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
+    ensure_folder(out.parent)
+    records = results.document if results.kind == RESULTS else results.document.get("annotations", [])
+    updated = [
+        record if rle is None else _with_mask(record, rle) for record, rle in zip(records, segmentations, strict=True)
+    ]
+    document = updated if results.kind == RESULTS else {**results.document, "annotations": updated}
+    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        json.dump(document, stream)
+
+
+def _with_mask(record: Mapping[str, Any], rle: RLE) -> dict[str, Any]:
+    changed = {**record, "segmentation": rle}
+    if "bbox" in record or "area" in record:
+        mask = decode_rle(rle)
+        if "bbox" in record:
+            changed["bbox"] = bbox_xywh(mask)
+        if "area" in record:
+            changed["area"] = mask.area
+    return changed

@@ -1,0 +1,27 @@
+"""Where patches lie along a mask's boundary, how they are cut out, how their answers are put back.
+
+Pure functions on arrays. Nothing here is larger than the instance: scores, the choice of boxes and merging
+happen in a window around the mask's box, so small objects cost little in large photos.
+
+Pixels are integer, (0, 0) the top left one. Boxes are int64 x1 y1 x2 y2, end exclusive; a square of side P
+centred on pixel (x, y) starts at (x - P // 2, y - P // 2). Beyond the image's border lies a copy of its edge
+pixels, so the border itself is no object boundary.
+"""
+
+from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, boundary_scores, propose_boxes, propose_boxes_in
+from bpr_cli.patches.cutting import crop, crop_from_mask, resize_patches
+from bpr_cli.patches.merging import hann_weights, merge_patches, merge_patches_in
+
+__all__ = [
+    "SCHEMES",
+    "TIE_ORDERS",
+    "boundary_scores",
+    "crop",
+    "crop_from_mask",
+    "hann_weights",
+    "merge_patches",
+    "merge_patches_in",
+    "propose_boxes",
+    "propose_boxes_in",
+    "resize_patches",
+]

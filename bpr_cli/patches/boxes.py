@@ -1,0 +1,132 @@
+"""Where the patches lie: boundary scores and the three schemes of boxes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli.masks import Mask, crop_mask
+from bpr_cli.patches.suppression import contour_order, keep_best
+from bpr_cli.patches.window import as_binary, window_with_ring
+
+SCHEMES = ("dense", "grid", "instance")
+TIE_ORDERS = ("contour", "raster")
+
+
+def boundary_scores(mask_HW: NDArray[np.generic]) -> NDArray[np.float32]:
+    """How evenly each pixel's 3x3 neighbourhood is split between object and background.
+
+    Args:
+        mask_HW: any integer or bool array, foreground nonzero; a full frame, its edges are replicated.
+
+    Returns:
+        float32 HW: min(c, 9 - c) / 4.5 with c the number of foreground pixels among the nine: 0 to 4 / 4.5.
+    """
+    return _levels(as_binary(mask_HW)).astype(np.float32) / np.float32(4.5)
+
+
+def propose_boxes(
+    mask_HW: NDArray[np.generic],
+    patch_size: int = 64,
+    nms_threshold: float = 0.25,
+    scheme: str = "dense",
+    tie_order: str = "contour",
+) -> NDArray[np.int64]:
+    """`propose_boxes_in` for a mask given as a full frame (integer or bool, foreground nonzero)."""
+    height, width = mask_HW.shape
+    mask = crop_mask(mask_HW, 0, 0, height, width)
+    return propose_boxes_in(mask, patch_size, nms_threshold, scheme, tie_order)
+
+
+def propose_boxes_in(
+    mask: Mask,
+    patch_size: int = 64,
+    nms_threshold: float = 0.25,
+    scheme: str = "dense",
+    tie_order: str = "contour",
+) -> NDArray[np.int64]:
+    """Boxes of the patches that cover a mask's boundary.
+
+    Args:
+        mask: the coarse mask.
+        patch_size: side of the boxes in pixels, at least 1.
+        nms_threshold: 0..1; of two boxes whose IoU (before shifting) is above it, only the better one stays.
+        scheme: "dense": squares centred on boundary pixels, thinned out by greedy NMS on their score, best
+            first; "grid": the cells of a regular grid that hold both classes, row by row; "instance":
+            the mask's own bounding box, whatever its size.
+        tie_order: which of equal scores "dense" takes first. "contour" walks along the contour in even
+            steps and needs about 20 % fewer patches than "raster", which takes rows from the top.
+
+    Returns:
+        (N, 4) int64 x1 y1 x2 y2 in image coordinates, shifted inside the image. An image smaller than a patch
+        counts as padded at its right and bottom: there boxes start at 0 and end outside. (0, 4) for a
+        mask without boundary: empty, or the whole image.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if patch_size < 1 or not 0.0 <= nms_threshold <= 1.0:
+        raise ValueError(f"patch size {patch_size} or NMS threshold {nms_threshold} is out of range")
+    if scheme not in SCHEMES or tie_order not in TIE_ORDERS:
+        raise ValueError(f"scheme {scheme!r}, tie order {tie_order!r}: choose from {SCHEMES}, {TIE_ORDERS}")
+    if mask.pixels_HW.size == 0:
+        return np.zeros((0, 4), np.int64)
+    if scheme == "instance":
+        return _instance_box(mask)
+    if scheme == "grid":
+        return _inside(_grid_corners(mask, patch_size), mask, patch_size)
+    centres_xy = _dense_centres(mask, patch_size, nms_threshold, tie_order)
+    return _inside(centres_xy - patch_size // 2, mask, patch_size)
+
+
+def _levels(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Boundary scores times 4.5: uint8, 0 to 4, a new array."""
+    if mask_HW.size == 0:
+        return np.zeros(mask_HW.shape, np.uint8)
+    counts = cv2.boxFilter(mask_HW, -1, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return np.minimum(counts, 9 - counts, dtype=np.uint8)
+
+
+def _dense_centres(mask: Mask, patch_size: int, nms_threshold: float, tie_order: str) -> NDArray[np.int64]:
+    """(N, 2) int64 x y: the boundary pixels that greedy NMS keeps, best first."""
+    window = window_with_ring(mask)
+    levels = _levels(window.pixels_HW)
+    width = levels.shape[1]
+    planned = []
+    if tie_order == "contour":
+        planned = contour_order(window.pixels_HW, levels, patch_size, nms_threshold)
+    places = keep_best(levels, planned, patch_size, nms_threshold)
+    centres = [(place % width + window.x1, place // width + window.y1) for place in places]
+    return np.array(centres, np.int64).reshape(-1, 2)
+
+
+def _grid_corners(mask: Mask, patch_size: int) -> NDArray[np.int64]:
+    """(N, 2) int64 x y: top left corners of the cells that hold both classes, the image's rim cut off."""
+    x1, y1, x2, y2 = mask.box_xyxy
+    lefts = np.arange(x1 // patch_size, -(-x2 // patch_size), dtype=np.int64) * patch_size
+    tops = np.arange(y1 // patch_size, -(-y2 // patch_size), dtype=np.int64) * patch_size
+    rights = np.minimum(lefts + patch_size, mask.image_width)
+    bottoms = np.minimum(tops + patch_size, mask.image_height)
+    sums = cv2.integral(mask.pixels_HW)
+    left, right = (np.clip(edges - x1, 0, x2 - x1) for edges in (lefts, rights))
+    top, bottom = (np.clip(edges - y1, 0, y2 - y1)[:, None] for edges in (tops, bottoms))
+    foreground = sums[bottom, right] - sums[bottom, left] - sums[top, right] + sums[top, left]
+    whole = (bottoms - tops)[:, None] * (rights - lefts)
+    rows, columns = np.nonzero((foreground > 0) & (foreground < whole))
+    return np.stack([lefts[columns], tops[rows]], axis=1)
+
+
+def _instance_box(mask: Mask) -> NDArray[np.int64]:
+    tight = crop_mask(mask.pixels_HW, mask.x1, mask.y1, mask.image_height, mask.image_width)
+    has_boundary = 0 < tight.area < mask.image_height * mask.image_width
+    return np.array([tight.box_xyxy] if has_boundary else [], np.int64).reshape(-1, 4)
+
+
+def _inside(corners_xy: NDArray[np.int64], mask: Mask, patch_size: int) -> NDArray[np.int64]:
+    """Boxes with these top left corners, shifted inside the image padded to at least one patch."""
+    room = np.array((max(0, mask.image_width - patch_size), max(0, mask.image_height - patch_size)))
+    boxes = np.empty((len(corners_xy), 4), np.int64)
+    np.minimum(np.maximum(corners_xy, 0), room, out=boxes[:, :2])
+    np.add(boxes[:, :2], patch_size, out=boxes[:, 2:])
+    return boxes

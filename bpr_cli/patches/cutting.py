@@ -1,0 +1,56 @@
+"""Patches cut out of images and masks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli.masks import Mask
+from bpr_cli.patches.window import box_size, window_around
+
+
+def crop(image: NDArray[np.uint8], boxes: NDArray[np.int64], padding: int = 0) -> NDArray[np.uint8]:
+    """Cut boxes of one size out of an image or a mask.
+
+    Args:
+        image: uint8, HWC or HW.
+        boxes: (N, 4) x1 y1 x2 y2, all of one size; they may reach beyond the image.
+        padding: pixels of context to add on each side, at least 0.
+
+    Returns:
+        uint8 (N, h + 2 padding, w + 2 padding[, C]), a copy; pixels beyond the image repeat its edge.
+
+    Raises:
+        ValueError: the boxes differ in size.
+    """
+    image_height, image_width = image.shape[:2]
+    places = boxes.tolist()
+    width, height = (side + 2 * padding for side in box_size(places))
+    patches = np.empty((len(places), height, width, *image.shape[2:]), np.uint8)
+    last_x, last_y = image_width - width, image_height - height
+    for patch, (x1, y1, _, _) in zip(patches, places, strict=True):
+        x, y = x1 - padding, y1 - padding
+        if 0 <= x <= last_x and 0 <= y <= last_y:
+            patch[:] = image[y : y + height, x : x + width]
+        else:
+            rows = np.clip(np.arange(y, y + height), 0, image_height - 1)
+            columns = np.clip(np.arange(x, x + width), 0, image_width - 1)
+            patch[:] = image[rows[0] : rows[-1] + 1, columns][rows - rows[0]]
+    return patches
+
+
+def crop_from_mask(mask: Mask, boxes: NDArray[np.int64], padding: int = 0) -> NDArray[np.uint8]:
+    """What `crop` would cut out of the mask's full frame, without making that frame; uint8, 0 or 1."""
+    if len(boxes) == 0:
+        return np.empty((0, 2 * padding, 2 * padding), np.uint8)
+    window = window_around(mask, boxes, padding=padding)
+    return crop(window.pixels_HW, boxes - (window.x1, window.y1, window.x1, window.y1), padding)
+
+
+def resize_patches(
+    patches: NDArray[np.generic], height: int, width: int, interpolation: int
+) -> NDArray[np.generic]:
+    """Patches (N, h, w[, C]) at another size, for the "instance" scheme, by an OpenCV interpolation."""
+    resized = [cv2.resize(patch, (width, height), interpolation=interpolation) for patch in patches]
+    return np.stack(resized) if resized else np.empty((0, height, width, *patches.shape[3:]), patches.dtype)

@@ -1,0 +1,74 @@
+"""Small real data that many tests share: the bundled example."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bpr_cli.extraction.extract import extract
+from bpr_cli.extraction.settings import ExtractionSettings
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Example:
+    """The bundled photos with detections and ground truth."""
+
+    images: Path
+    gt: Path
+    results: Path
+    results_native: Path
+
+
+@pytest.fixture(scope="session")
+def example() -> Example:
+    folder = ROOT / "examples" / "davis"
+    return Example(folder / "images", folder / "gt.json", folder / "results.json", folder / "results_native.json")
+
+
+@pytest.fixture(scope="session")
+def three_photos(example: Example, tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """The example cut down to three photos, of three sequences."""
+    folder = tmp_path_factory.mktemp("three")
+    gt = json.loads(example.gt.read_text())
+    first_of = {image["sequence"]: image for image in reversed(gt["images"])}
+    images = list(first_of.values())[:3]
+    ids = {image["id"] for image in images}
+    gt["images"] = images
+    gt["annotations"] = [a for a in gt["annotations"] if a["image_id"] in ids]
+    (folder / "gt.json").write_text(json.dumps(gt))
+    paths = []
+    for path in (example.results, example.results_native):
+        kept = [r for r in json.loads(path.read_text()) if r["image_id"] in ids]
+        (folder / path.name).write_text(json.dumps(kept))
+        paths.append(folder / path.name)
+    return Example(example.images, folder / "gt.json", *paths)
+
+
+@pytest.fixture(scope="session")
+def shard_folder(three_photos: Example, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of three photos: two in train, one in val."""
+    folder = tmp_path_factory.mktemp("shards")
+    settings = ExtractionSettings(val_fraction=0.34, split_by="sequence")
+    extract(three_photos.images, three_photos.gt, folder, results=[three_photos.results], settings=settings, quiet=True)
+    return folder
+
+
+def run_bpr(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "bpr_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=timeout,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+        check=False,
+    )

@@ -1,0 +1,72 @@
+"""Batches are filled across instances, and each instance gets its own answer back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpr_cli.masks import crop_mask, to_frame
+from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
+from bpr_cli.refining.settings import RefineSettings
+
+SIZE = 8
+
+
+def make_job(index: int, count: int) -> Job:
+    """A job whose patches are marked with its index and their number."""
+    images = np.zeros((count, SIZE, SIZE, 3), np.uint8)
+    images[..., 0] = index
+    images[..., 1] = np.arange(count).reshape(-1, 1, 1)
+    boxes = np.zeros((count, 4), np.int64)
+    return Job(index, crop_mask(np.zeros((SIZE, SIZE)), 0, 0, SIZE, SIZE), boxes, images, images[..., 0])
+
+
+@given(counts=st.lists(st.integers(0, 9), max_size=8), batch_size=st.integers(1, 7))
+def test_every_batch_but_the_last_is_full_and_answers_find_their_instance(counts, batch_size):
+    sizes = []
+
+    def predict(images, masks):
+        sizes.append(len(images))
+        return images[..., 0] * np.float32(100) + images[..., 1]
+
+    jobs = [make_job(i, count) for i, count in enumerate(counts)]
+    answers = list(predict_jobs(iter(jobs), predict, SIZE, batch_size))
+    assert [job.index for job, _ in answers] == list(range(len(counts)))
+    for job, answer in answers:
+        assert np.array_equal(answer, job.images_NHWC[..., 0] * np.float32(100) + job.images_NHWC[..., 1])
+    assert all(size == batch_size for size in sizes[:-1])
+    assert sum(sizes) == sum(counts)
+
+
+def test_jobs_are_drawn_only_as_batches_need_them():
+    drawn = []
+
+    def jobs():
+        for i in range(100):
+            drawn.append(i)
+            yield make_job(i, 3)
+
+    answers = predict_jobs(jobs(), lambda images, masks: images[..., 0].astype(np.float32), SIZE, 6)
+    next(answers)
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "padding"), [("dense", 0), ("dense", 4), ("grid", 0), ("grid", 4), ("instance", 0)]
+)
+@pytest.mark.parametrize("blend", ["uniform", "hann"])
+def test_a_network_that_agrees_with_the_coarse_mask_changes_nothing(scheme, blend, padding):
+    frame = np.zeros((120, 150), np.uint8)
+    frame[30:90, 40:130] = 1
+    frame[50:60, 70:80] = 0
+    settings = RefineSettings(scheme=scheme, blend=blend)
+    image = np.zeros((*frame.shape, 3), np.uint8)
+    job = prepare_job(0, image, crop_mask(frame, 0, 0, *frame.shape), 64, padding, settings)
+    assert len(job.boxes) > 0
+    assert job.images_NHWC.shape[1:3] == (64 + 2 * padding, 64 + 2 * padding)
+    answer = job.masks_NHW[:, padding : padding + 64, padding : padding + 64].astype(np.float32)
+    result = to_frame(paste(job, answer, settings))
+    tolerance = 60 if scheme == "instance" else 0  # the crop is squeezed to 64 px and back
+    assert np.count_nonzero(result != frame) <= tolerance

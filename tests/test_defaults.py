@@ -1,0 +1,44 @@
+"""bpr.toml."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpr_cli.defaults import read_defaults
+from bpr_cli.errors import InputError
+
+OPTIONS = {"refine": {"images", "nms_threshold"}, "extract": {"images", "seed"}}
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text: str):
+        path = tmp_path / "bpr.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_no_file_means_no_defaults(tmp_path):
+    assert read_defaults(tmp_path / "bpr.toml", OPTIONS) == {}
+
+
+def test_a_key_at_the_top_counts_for_every_command_that_has_it(toml):
+    path = toml('images = "photos"\nseed = 3\n')
+    assert read_defaults(path, OPTIONS) == {"refine": {"images": "photos"}, "extract": {"images": "photos", "seed": 3}}
+
+
+def test_a_table_wins_over_the_top_and_dashes_are_underscores(toml):
+    path = toml('images = "photos"\n[refine]\nimages = "others"\nnms-threshold = 0.55\n')
+    assert read_defaults(path, OPTIONS)["refine"] == {"images": "others", "nms_threshold": 0.55}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("[refin]\nimages = 'x'", "refin"), ("[refine]\nimage = 'x'", "image"), ("sed = 3", "sed"), ("a = ", "TOML")],
+)
+def test_what_does_not_exist_is_named(toml, text, named):
+    with pytest.raises(InputError, match=named) as caught:
+        read_defaults(toml(text), OPTIONS)
+    assert "bpr.toml" in str(caught.value)

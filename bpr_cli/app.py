@@ -30,28 +30,20 @@ PATCHES, SPEED, INPUT = "Patches", "Device and speed", "Input and output"
 Images = Annotated[Path | None, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)]
 Device = Annotated[
     str,
-    typer.Option(
-        help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.", rich_help_panel=SPEED
-    ),
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.", rich_help_panel=SPEED),
 ]
 Precision = Annotated[
     str,
-    typer.Option(
-        help="auto, fp32, bf16 or fp16; auto takes what the device gains from.", rich_help_panel=SPEED
-    ),
+    typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.", rich_help_panel=SPEED),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 SkipBad = Annotated[
     bool,
-    typer.Option(
-        "--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT
-    ),
+    typer.Option("--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT),
 ]
 Scheme = Annotated[
     str,
-    typer.Option(
-        help="Where patches lie: dense (along the boundary), grid or instance.", rich_help_panel=PATCHES
-    ),
+    typer.Option(help="Where patches lie: dense (along the boundary), grid or instance.", rich_help_panel=PATCHES),
 ]
 
 
@@ -103,17 +95,20 @@ def options(
 def refine(
     input: Annotated[
         Path,
-        typer.Argument(
-            help="COCO results or dataset (JSON), or a photo together with --mask.", show_default=False
-        ),
+        typer.Argument(help="COCO results or dataset (JSON), or a photo together with --mask.", show_default=False),
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", help="Refined results (JSON); with --mask, a folder.", rich_help_panel=INPUT
-        ),
+        typer.Option("--output", "-o", help="Refined results (JSON); with --mask, a folder.", rich_help_panel=INPUT),
     ],
     images: Images = None,
+    image_info: Annotated[
+        Path | None,
+        typer.Option(
+            help="COCO JSON with the images' file names, if the photos are not named by image id.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
     mask: Annotated[
         list[Path] | None,
         typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
@@ -134,9 +129,7 @@ def refine(
     scheme: Scheme = "dense",
     flips: Annotated[
         bool,
-        typer.Option(
-            "--flips", help="Average with the mirror image: twice the time.", rich_help_panel=PATCHES
-        ),
+        typer.Option("--flips", help="Average with the mirror image: twice the time.", rich_help_panel=PATCHES),
     ] = False,
     blend: Annotated[
         str,
@@ -169,6 +162,7 @@ def refine(
         input,
         output,
         images=images,
+        image_info=image_info,
         masks=mask or (),
         model=model or DEFAULT_MODEL,
         settings=settings,
@@ -196,9 +190,7 @@ def _print_skipped(lines: tuple[str, ...] | list[str], what_became: str) -> None
 def extract(
     images: Annotated[Path, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)],
     gt: Annotated[Path, typer.Option(help="Ground truth: a COCO dataset (JSON).", rich_help_panel=INPUT)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the shards.", rich_help_panel=INPUT)
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the shards.", rich_help_panel=INPUT)],
     results: Annotated[
         list[Path] | None,
         typer.Option(help="Detections on these photos; repeat for more.", rich_help_panel=INPUT),
@@ -230,18 +222,12 @@ def extract(
     ] = 0.05,
     split_by: Annotated[
         str,
-        typer.Option(
-            help="image, or a field of the images (sequence, ...) to keep together.", rich_help_panel=PATCHES
-        ),
+        typer.Option(help="image, or a field of the images (sequence, ...) to keep together.", rich_help_panel=PATCHES),
     ] = "image",
-    seed: Annotated[
-        int, typer.Option(help="Decides sample, split and corruption.", rich_help_panel=PATCHES)
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Decides sample, split and corruption.", rich_help_panel=PATCHES)] = 0,
     processes: Annotated[
         int | None,
-        typer.Option(
-            help="Processes.  [dim]\\[default: one a core][/]", show_default=False, rich_help_panel=SPEED
-        ),
+        typer.Option(help="Processes.  [dim]\\[default: one a core][/]", show_default=False, rich_help_panel=SPEED),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -281,9 +267,7 @@ def extract(
         quiet=quiet,
     )
     for split, entry in manifest["splits"].items():
-        console.print(
-            f"{split}: {entry['patches']} patches in {len(entry['shards'])} shards", highlight=False
-        )
+        console.print(f"{split}: {entry['patches']} patches in {len(entry['shards'])} shards", highlight=False)
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in manifest["counts"].items())
     console.print(f"{counts} -> {output}", highlight=False, soft_wrap=True)
     _print_skipped(manifest["skipped"], "images left out")
@@ -316,12 +300,8 @@ def train(
     input_size: Annotated[
         int | None, typer.Option(help="Side to which patches are enlarged, px.", show_default=False)
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Weights, order, augmentation.", show_default=False)
-    ] = None,
-    validate_every: Annotated[
-        int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED)
-    ] = 500,
+    seed: Annotated[int | None, typer.Option(help="Weights, order, augmentation.", show_default=False)] = None,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED)] = 500,
     save_every: Annotated[int, typer.Option(help="Steps between saved states.", rich_help_panel=SPEED)] = 250,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -372,9 +352,7 @@ def train(
             highlight=False,
             soft_wrap=True,
         )
-    console.print(
-        f"weights -> {summary.weights}; use them with --model {output}", highlight=False, soft_wrap=True
-    )
+    console.print(f"weights -> {summary.weights}; use them with --model {output}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -43,15 +43,11 @@ def read_defaults(path: Path, options: Mapping[str, set[str]]) -> dict[str, dict
     for key, value in document.items():
         if isinstance(value, dict):
             if key not in options:
-                raise InputError(
-                    f"no command {key!r}", file=path, remedy=f"Commands are {', '.join(options)}"
-                )
+                raise InputError(f"no command {key!r}", file=path, remedy=f"Commands are {', '.join(options)}")
             for option, setting in value.items():
                 name = option.replace("-", "_")
                 if name not in options[key]:
-                    raise InputError(
-                        f"bpr {key} has no option {option!r}", file=path, remedy=f"See bpr {key} --help"
-                    )
+                    raise InputError(f"bpr {key} has no option {option!r}", file=path, remedy=f"See bpr {key} --help")
                 defaults[key][name] = setting
             continue
         name = key.replace("-", "_")

@@ -171,9 +171,7 @@ def intersection_over_union(first: Mask, second: Mask) -> float:
     x2, y2 = (min(a, b) for a, b in zip(first.box_xyxy[2:], second.box_xyxy[2:], strict=True))
     common = 0
     if x1 < x2 and y1 < y2:
-        first_HW, second_HW = (
-            m.pixels_HW[y1 - m.y1 : y2 - m.y1, x1 - m.x1 : x2 - m.x1] for m in (first, second)
-        )
+        first_HW, second_HW = (m.pixels_HW[y1 - m.y1 : y2 - m.y1, x1 - m.x1 : x2 - m.x1] for m in (first, second))
         common = int(np.count_nonzero(first_HW & second_HW))
     union = first.area + second.area - common
     return common / union if union else 0.0

@@ -25,9 +25,7 @@ class _Lines:
         self.stream.flush()
 
 
-def progress_bar(
-    total: int | None, description: str, unit: str, *, quiet: bool = False, initial: int = 0
-) -> Any:
+def progress_bar(total: int | None, description: str, unit: str, *, quiet: bool = False, initial: int = 0) -> Any:
     """A tqdm bar on stderr.
 
     Args:
@@ -46,6 +44,4 @@ def progress_bar(
     }
     if sys.stderr.isatty():
         return tqdm(**settings, dynamic_ncols=True)
-    return tqdm(
-        **settings, file=_Lines(sys.stderr), mininterval=LOG_INTERVAL_S, maxinterval=LOG_INTERVAL_S, ncols=100
-    )
+    return tqdm(**settings, file=_Lines(sys.stderr), mininterval=LOG_INTERVAL_S, maxinterval=LOG_INTERVAL_S, ncols=100)

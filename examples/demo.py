@@ -37,7 +37,7 @@ def main() -> None:
     coarse, gt = DAVIS / "results.json", DAVIS / "gt.json"
     refined = arguments.out / "refined.json"
     options = {"model": arguments.model} if arguments.model else {}
-    summary = refine(coarse, refined, images=DAVIS / "images", **options)
+    summary = refine(coarse, refined, images=DAVIS / "images", image_info=gt, **options)
     evaluation = evaluate(refined, gt, coarse)
 
     console = Console()

@@ -76,8 +76,7 @@ def _dataset(
             )
     return {
         "images": [
-            {"id": number, "height": image.height, "width": image.width}
-            for number, image in enumerate(images, 1)
+            {"id": number, "height": image.height, "width": image.width} for number, image in enumerate(images, 1)
         ],
         "categories": [{"id": category, "name": str(category)} for category in sorted(categories)],
         "annotations": annotations,

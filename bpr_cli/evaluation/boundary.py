@@ -71,9 +71,7 @@ def contour(mask: Mask) -> Mask:
         if not at_border:
             edge[:] = 0
     inner_HW = np.asarray(cv2.erode(padded_HW, SQUARE), np.uint8)[1:-1, 1:-1]
-    return Mask(
-        np.ascontiguousarray(mask.pixels_HW - inner_HW), mask.x1, mask.y1, mask.image_height, mask.image_width
-    )
+    return Mask(np.ascontiguousarray(mask.pixels_HW - inner_HW), mask.x1, mask.y1, mask.image_height, mask.image_width)
 
 
 def contour_f_score(prediction: Mask, truth: Mask, tolerance: float = 1.0) -> float:

@@ -101,6 +101,4 @@ def _same(before: Instance, after: Instance) -> bool:
 
 
 def _fault(results: Results, instance: Instance, problem: str, remedy: str) -> InputError:
-    return InputError(
-        problem, file=results.path, image_id=instance.image_id, index=instance.index, remedy=remedy
-    )
+    return InputError(problem, file=results.path, image_id=instance.image_id, index=instance.index, remedy=remedy)

@@ -177,9 +177,7 @@ def evaluate(
     scores_before = [item.before for item in objects if item.before is not None]
     return Evaluation(
         _figures(comparison.after, categories, boundary_ratio, [item.after for item in objects]),
-        _figures(comparison.before, categories, boundary_ratio, scores_before)
-        if before is not None
-        else None,
+        _figures(comparison.before, categories, boundary_ratio, scores_before) if before is not None else None,
         images=len(truth.images),
         detections=after.count,
         truths=sum(not instance.iscrowd for entry in truth.images for instance in entry.instances),
@@ -202,9 +200,7 @@ class _Comparison:
         self.objects: list[ObjectScores] = []
         self.changes: list[InstanceChange] = []
 
-    def add(
-        self, entry: ImageInstances, after: Sequence[Instance], before: Sequence[Instance] | None
-    ) -> None:
+    def add(self, entry: ImageInstances, after: Sequence[Instance], before: Sequence[Instance] | None) -> None:
         """Compare one image's detections (and the same ones before refinement) with its objects."""
         height, width = frame_size(entry, self.truth)
         truths = _Decoded(entry.instances, height, width)
@@ -246,8 +242,7 @@ class _Decoded:
     def __init__(self, instances: Sequence[Instance], height: int, width: int) -> None:
         self.masks = [decode_mask(instance, height, width) for instance in instances]
         self.coded = [
-            CodedInstance(instance, _rle(instance, mask))
-            for instance, mask in zip(instances, self.masks, strict=True)
+            CodedInstance(instance, _rle(instance, mask)) for instance, mask in zip(instances, self.masks, strict=True)
         ]
 
 

@@ -30,9 +30,7 @@ class Match:
     iou: float
 
 
-def same_class_ious(
-    detections: Sequence[CodedInstance], truths: Sequence[CodedInstance]
-) -> NDArray[np.float64]:
+def same_class_ious(detections: Sequence[CodedInstance], truths: Sequence[CodedInstance]) -> NDArray[np.float64]:
     """Mask IoU of each detection of an image with each of its ground-truth objects.
 
     Returns:

@@ -103,9 +103,7 @@ def _crops(
     image_HWC: NDArray[np.uint8], pair: CoarseMask, settings: ExtractionSettings
 ) -> Iterator[tuple[list[int], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
     """Box, image patch, coarse patch and target patch of each place along the coarse boundary."""
-    boxes = patches.propose_boxes_in(
-        pair.coarse, settings.patch_size, settings.nms_threshold, settings.scheme
-    )
+    boxes = patches.propose_boxes_in(pair.coarse, settings.patch_size, settings.nms_threshold, settings.scheme)
     image_patches, coarse_patches, target_patches = (
         patches.crop(image_HWC, boxes, settings.padding),
         patches.crop_from_mask(pair.coarse, boxes, settings.padding),

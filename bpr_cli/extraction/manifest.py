@@ -46,7 +46,5 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest is None:
         raise InputError("there are no patches here", file=folder, remedy="Make them with bpr extract -o")
     if not manifest["complete"]:
-        raise InputError(
-            "the extraction was not finished", file=folder, remedy="Run the same bpr extract again"
-        )
+        raise InputError("the extraction was not finished", file=folder, remedy="Run the same bpr extract again")
     return manifest

@@ -146,9 +146,7 @@ def _image_task(
 ) -> ImageTask:
     image_id = entry.image.id
     detections = tuple(
-        instance
-        for i, instance in enumerate(found.get(image_id, ()))
-        if (image_id, "detection", i, 0) in units
+        instance for i, instance in enumerate(found.get(image_id, ())) if (image_id, "detection", i, 0) in units
     )
     corruptions = tuple(
         (i, copy)

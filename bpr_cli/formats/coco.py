@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,7 @@ def _image_id(record: Any, index: int, path: Path, key: str) -> int | str:
         )
     image_id = record.get(key)
     if type(image_id) is not int and type(image_id) is not str:
-        raise InputError(
-            f"its {key} is {image_id!r}", file=path, index=index, remedy="Write an integer or a string"
-        )
+        raise InputError(f"its {key} is {image_id!r}", file=path, index=index, remedy="Write an integer or a string")
     return image_id
 
 
@@ -115,10 +114,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, ImageRecord]:
-    """A results list names no images: id and size come from its records."""
+    """A results list has no list of images: id, size and (rarely) file_name come from its records."""
     sizes: dict[int | str, tuple[int, int] | None] = {}
+    names: dict[int | str, str] = {}
     for index, record in enumerate(records):
         image_id = _image_id(record, index, path, "image_id")
+        if isinstance(record.get("file_name"), str):
+            names.setdefault(image_id, record["file_name"])
         size = rle_size(record.get("segmentation"))
         known = sizes.setdefault(image_id, size)
         if known is None:
@@ -132,7 +134,9 @@ def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, Im
                 remedy="Write all masks at the image's size",
             )
     return {
-        image_id: ImageRecord(image_id, height=size[0] if size else None, width=size[1] if size else None)
+        image_id: ImageRecord(
+            image_id, names.get(image_id), height=size[0] if size else None, width=size[1] if size else None
+        )
         for image_id, size in sizes.items()
     }
 
@@ -162,9 +166,35 @@ def _images_of_dataset(images: Sequence[Any], path: Path) -> dict[int | str, Ima
 
 def _categories(document: Mapping[str, Any], path: Path) -> dict[int, str]:
     try:
-        return {category["id"]: str(category.get("name", category["id"])) for category in document.get("categories", [])}
+        return {
+            category["id"]: str(category.get("name", category["id"])) for category in document.get("categories", [])
+        }
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError("a category has no id", file=path, remedy="Write categories as [{id, name}, ...]") from error
+
+
+def with_image_info(results: Results, info: Path) -> Results:
+    """Results whose images take file name, size and other fields from a dataset's list of images.
+
+    Args:
+        results: as read.
+        info: a COCO JSON file with `images`; its annotations, if it has any, are not looked at.
+
+    Raises:
+        InputError: it has no list of images, or lacks one of the results' images.
+    """
+    document = _parse(info)
+    if not isinstance(document, dict) or not isinstance(document.get("images"), list):
+        raise InputError("there is no list of images", file=info, remedy="Give a COCO JSON file with images")
+    images = _images_of_dataset(document["images"], info)
+    entries = []
+    for entry in results.images:
+        if entry.image.id not in images:
+            raise InputError(
+                "the image is not listed", file=info, image_id=entry.image.id, remedy="Give the list of these images"
+            )
+        entries.append(replace(entry, image=images[entry.image.id]))
+    return replace(results, images=tuple(entries))
 
 
 def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:

@@ -17,6 +17,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.formats.records import ImageRecord
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+FIND_REMEDY = "Give the photos' folder with --images; files not named by image id need --image-info"
 NAMED = 5  # missing images named in an error; the rest are counted
 
 
@@ -63,11 +64,11 @@ class ImageFinder:
         found = self._candidates(record)
         if len(found) == 1:
             return self.folder / found[0]
+        remedy = FIND_REMEDY
         if found:
             problem, remedy = f"several files match: {', '.join(found[:NAMED])}", "Keep one of them in the folder"
         else:
             problem = f"no file for {record.file_name or f'id {record.id}'}"
-            remedy = "Give the folder that holds the photos with --images"
         raise InputError(problem, file=self.folder, image_id=record.id, remedy=remedy)
 
     def find_all(self, records: Sequence[ImageRecord]) -> dict[int | str, Path]:
@@ -85,7 +86,7 @@ class ImageFinder:
             raise InputError(
                 f"no file for image {ids}{more} (looked for {tried})",
                 file=self.folder,
-                remedy="Give the folder that holds the photos with --images",
+                remedy=FIND_REMEDY,
             )
         return {record.id: self.find(record) for record in records}
 
@@ -150,7 +151,9 @@ def _check_whole(path: Path) -> None:
             stream.seek(max(0, stream.tell() - 4096))
             end = stream.read()
     except OSError as error:
-        raise InputError(f"the image cannot be read ({error.strerror})", file=path, remedy="Replace the file") from error
+        raise InputError(
+            f"the image cannot be read ({error.strerror})", file=path, remedy="Replace the file"
+        ) from error
     cut_jpeg = start.startswith(b"\xff\xd8") and b"\xff\xd9" not in end
     cut_png = start.startswith(b"\x89PNG") and b"IEND" not in end
     if cut_jpeg or cut_png:

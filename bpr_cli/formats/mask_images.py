@@ -28,7 +28,9 @@ def read(image: Path, masks: Sequence[Path]) -> Results:
     for mask in masks:
         if mask.name in names:
             raise InputError(
-                f"has the file name of {names[mask.name]}", file=mask, remedy="Refined masks keep their names: rename one"
+                f"has the file name of {names[mask.name]}",
+                file=mask,
+                remedy="Refined masks keep their names: rename one",
             )
         names[mask.name] = mask
     record = ImageRecord(image.name, image.name, height, width)
@@ -52,7 +54,9 @@ def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> N
         if (out / instance.segmentation.name).exists() and (out / instance.segmentation.name).samefile(
             instance.segmentation
         ):
-            raise InputError("the output would replace this mask", file=instance.segmentation, remedy="Choose another -o")
+            raise InputError(
+                "the output would replace this mask", file=instance.segmentation, remedy="Choose another -o"
+            )
     for instance, rle in zip(entry.instances, segmentations, strict=True):
         if rle is None:
             target = out / instance.segmentation.name

@@ -160,9 +160,7 @@ def resolve(name_or_path: str | PathLike[str]) -> Path:
     raise InputError(f"the folder holds no {WEIGHTS_FILE}", file=path, remedy=_choices())
 
 
-def load(
-    name_or_path: str | PathLike[str], device: str | torch.device = "cpu"
-) -> tuple[HRNetSegmenter, ModelConfig]:
+def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") -> tuple[HRNetSegmenter, ModelConfig]:
     """Load a model: anything that `resolve` takes.
 
     Args:

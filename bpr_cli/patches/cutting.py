@@ -48,9 +48,7 @@ def crop_from_mask(mask: Mask, boxes: NDArray[np.int64], padding: int = 0) -> ND
     return crop(window.pixels_HW, boxes - (window.x1, window.y1, window.x1, window.y1), padding)
 
 
-def resize_patches(
-    patches: NDArray[np.generic], height: int, width: int, interpolation: int
-) -> NDArray[np.generic]:
+def resize_patches(patches: NDArray[np.generic], height: int, width: int, interpolation: int) -> NDArray[np.generic]:
     """Patches (N, h, w[, C]) at another size, for the "instance" scheme, by an OpenCV interpolation."""
     resized = [cv2.resize(patch, (width, height), interpolation=interpolation) for patch in patches]
     return np.stack(resized) if resized else np.empty((0, height, width, *patches.shape[3:]), patches.dtype)

@@ -96,7 +96,5 @@ def _inner_part(places: list[list[int]], probabilities_NPP: NDArray[np.float32])
     margin = (probabilities_NPP.shape[1] - height) // 2 if places else 0
     fits = probabilities_NPP.shape[1:] == (height + 2 * margin, width + 2 * margin) or not places
     if margin < 0 or len(probabilities_NPP) != len(places) or not fits:
-        raise ValueError(
-            f"probabilities {probabilities_NPP.shape} do not fit {len(places)} {width}x{height} boxes"
-        )
+        raise ValueError(f"probabilities {probabilities_NPP.shape} do not fit {len(places)} {width}x{height} boxes")
     return np.s_[margin : margin + height, margin : margin + width]

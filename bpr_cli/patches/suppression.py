@@ -109,8 +109,8 @@ def contour_order(
     steps[levels == 0] = 0.0  # along the image's border
     lengths = np.array([len(contour) for contour in contours])
     off_middle = _distance_from_middle(np.cumsum(steps), lengths, longest)
-    # One 16-bit key for level and rank: numpy sorts those by radix.
-    keys = (4 - levels.astype(np.uint16) << 14) + (off_middle * 32766).astype(np.uint16)
+    # One 16-bit key, 3 bits for the level and 13 for the rank: numpy sorts those by radix.
+    keys = (4 - levels.astype(np.uint16) << 13) + (off_middle * 16382).astype(np.uint16)
     order = places[np.argsort(keys, kind="stable")]
     _, *counts = np.bincount(levels, minlength=5).tolist()
     first, second, third, fourth = accumulate(reversed(counts))

@@ -32,9 +32,7 @@ def window_with_ring(mask: Mask) -> Window:
     return Window(np.asarray(pixels, np.uint8), x1 - left, y1 - top)
 
 
-def window_around(
-    mask: Mask, boxes: NDArray[np.int64], *, padding: int = 0, whole_mask: bool = False
-) -> Window:
+def window_around(mask: Mask, boxes: NDArray[np.int64], *, padding: int = 0, whole_mask: bool = False) -> Window:
     """A new window that holds the image's part of all boxes, at least one pixel of it.
 
     Args:

@@ -58,7 +58,11 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
     if settings.scheme == "instance" and len(job.boxes):
         x1, y1, x2, y2 = job.boxes[0].tolist()
         probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
-    weights = patches.hann_weights(probabilities_NPP.shape[-1]) if settings.blend == "hann" and settings.scheme != "instance" else None
+    weights = (
+        patches.hann_weights(probabilities_NPP.shape[-1])
+        if settings.blend == "hann" and settings.scheme != "instance"
+        else None
+    )
     return patches.merge_patches_in(job.boxes, probabilities_NPP, job.mask, weights)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import mask_images, read_results, write_results
+from bpr_cli.formats import coco, mask_images, read_results, write_results
 from bpr_cli.formats.images import ImageFinder, read_image
 from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
@@ -61,6 +61,7 @@ def refine(
     output: Path,
     *,
     images: Path | None = None,
+    image_info: Path | None = None,
     masks: Sequence[Path] = (),
     model: str | PathLike[str] = DEFAULT_MODEL,
     settings: RefineSettings | None = None,
@@ -75,6 +76,8 @@ def refine(
         input: COCO results list or dataset dict (JSON); with `masks`, a photo.
         output: file for the refined results, in the input's form; with `masks`, a folder.
         images: folder of the photos; None: the input's own folder. Not used with `masks`.
+        image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
+            image id.
         masks: mask images of the photo `input`.
         model, device, precision: as in `Refiner.from_pretrained`.
         settings: patches, flips, blending, batch size.
@@ -85,6 +88,8 @@ def refine(
         InputError: bad input; nothing is written then.
     """
     results = mask_images.read(input, masks) if masks else read_results(input)
+    if image_info is not None:
+        results = coco.with_image_info(results, image_info)
     refiner = Refiner.from_pretrained(model, device, precision, settings)
     return refine_results(refiner, results, output, images=images, skip_bad=skip_bad, quiet=quiet)
 
@@ -106,9 +111,7 @@ def refine_results(
     changed = patches = 0
     prepare = partial(_prepare_image, refiner, paths, skip_bad)
     with (
-        progress_bar(
-            sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet
-        ) as bar,
+        progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
         ThreadPoolExecutor(READERS, "bpr-read") as readers,
         ThreadPoolExecutor(1, "bpr-paste") as paster,
     ):
@@ -146,9 +149,7 @@ def _find_images(results: Results, folder: Path | None, skipped: list[str] | Non
     return paths
 
 
-def _prepare_image(
-    refiner: Refiner, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances
-) -> _Prepared:
+def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances) -> _Prepared:
     """Read one image and cut its instances into patches."""
     problems: list[str] = []
     record = entry.image
@@ -173,9 +174,7 @@ def _prepare_image(
     return _Prepared(jobs, problems)
 
 
-def _finish(
-    settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]
-) -> tuple[int, RLE, int, bool]:
+def _finish(settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]) -> tuple[int, RLE, int, bool]:
     """Paste and encode one instance: index, RLE, number of patches, whether the mask changed."""
     job, probabilities = predicted
     mask = paste(job, probabilities, settings)

@@ -96,8 +96,7 @@ class Refiner:
         _check_arrays(image_HWC, masks_NHW)
         height, width = image_HWC.shape[:2]
         jobs = (
-            self.prepare(i, image_HWC, crop_mask(mask_HW, 0, 0, height, width))
-            for i, mask_HW in enumerate(masks_NHW)
+            self.prepare(i, image_HWC, crop_mask(mask_HW, 0, 0, height, width)) for i, mask_HW in enumerate(masks_NHW)
         )
         refined = np.zeros_like(masks_NHW)
         for job, probabilities in predict_jobs(jobs, self.predict, self.config.patch_size, self.batch_size):

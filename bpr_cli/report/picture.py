@@ -178,9 +178,7 @@ def _half(
         _label(tile_HWC, str(number + 1), 0, 0)
         left = number * (TILE + GAP)
         half_HWC[-TILE:, left : left + TILE] = tile_HWC
-        cv2.rectangle(
-            half_HWC, (left, half_HWC.shape[0] - TILE), (left + TILE - 1, half_HWC.shape[0] - 1), WHITE, 1
-        )
+        cv2.rectangle(half_HWC, (left, half_HWC.shape[0] - TILE), (left + TILE - 1, half_HWC.shape[0] - 1), WHITE, 1)
     _header(half_HWC, name, colour, caption, comparison.truth is not None)
     return half_HWC
 
@@ -232,9 +230,7 @@ class _View:
         field_HW = cv2.GaussianBlur(frame_HW.astype(np.float32), (0, 0), SMOOTHING)
         field_HW = cv2.resize(field_HW, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         found, _ = cv2.findContours((field_HW > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        return [
-            np.round(16 * ((line + 0.5) / fine - 0.5 - 2 * self.scale)).astype(np.int32) for line in found
-        ]
+        return [np.round(16 * ((line + 0.5) / fine - 0.5 - 2 * self.scale)).astype(np.int32) for line in found]
 
 
 def _stroke(

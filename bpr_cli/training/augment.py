@@ -75,9 +75,7 @@ def distort(images_NHWC: Tensor, draws: Draws) -> Tensor:
 
     pixels = pixels + amount(3, -BRIGHTNESS, BRIGHTNESS, 0.0)
     pixels = pixels * amount(4, *CONTRAST, 1.0)
-    pixels = _saturate_and_turn_hue(
-        pixels, amount(5, *SATURATION, 1.0), amount(6, -HUE_DEGREES, HUE_DEGREES, 0.0)
-    )
+    pixels = _saturate_and_turn_hue(pixels, amount(5, *SATURATION, 1.0), amount(6, -HUE_DEGREES, HUE_DEGREES, 0.0))
     return pixels.round_().clamp_(0, 255).to(torch.uint8)
 
 
@@ -87,7 +85,5 @@ def _saturate_and_turn_hue(pixels_NHWC: Tensor, saturation: Tensor, hue_degrees:
     luma, in_phase, quadrature = (pixels_NHWC @ to_yiq.T).unbind(-1)
     angle = torch.deg2rad(hue_degrees)[..., 0]
     cosine, sine = saturation[..., 0] * torch.cos(angle), saturation[..., 0] * torch.sin(angle)
-    turned = torch.stack(
-        (luma, cosine * in_phase - sine * quadrature, sine * in_phase + cosine * quadrature), dim=-1
-    )
+    turned = torch.stack((luma, cosine * in_phase - sine * quadrature, sine * in_phase + cosine * quadrature), dim=-1)
     return turned @ torch.linalg.inv(to_yiq).T

@@ -67,9 +67,7 @@ def open_run(folder: Path, recipe: Recipe, patches: Mapping[str, Any], device: s
 
 def _check_same(there: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     before, after = there["recipe"], json.loads(json.dumps(now["recipe"]))
-    changed = [
-        f"{key} {before.get(key)} -> {after.get(key)}" for key in after if before.get(key) != after.get(key)
-    ]
+    changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in after if before.get(key) != after.get(key)]
     if there["patches"] != json.loads(json.dumps(now["patches"])):
         changed.append("other patches")
     if changed:

@@ -93,9 +93,7 @@ def train(
         TrainingDiverged: the loss became NaN or infinite.
     """
     with joined_process(device) as process:
-        run = _Run(
-            patches, out, recipe, process, precision, init=init, resume=resume, tensorboard=tensorboard
-        )
+        run = _Run(patches, out, recipe, process, precision, init=init, resume=resume, tensorboard=tensorboard)
         return run.go(workers, validate_every, save_every, quiet or not process.leads)
 
 
@@ -120,9 +118,7 @@ class _Run:
         self.train_shards = [shard for folder in patches for shard in shards.list_shards(folder, "train")]
         self.val_shards = [shard for folder in patches for shard in shards.list_shards(folder, "val")]
         if not self.train_shards:
-            raise InputError(
-                "there are no train shards", file=patches[0], remedy="Make them with bpr extract"
-            )
+            raise InputError("there are no train shards", file=patches[0], remedy="Make them with bpr extract")
         if process.leads:
             open_run(out, recipe, manifests, str(process.device), resume)
 
@@ -311,9 +307,7 @@ def _model_config(recipe: Recipe, manifests: dict[str, dict[str, Any]]) -> check
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay
-        )
+        return torch.optim.SGD(network.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     spared = [p for p in network.parameters() if p.ndim <= 1]
     groups = [

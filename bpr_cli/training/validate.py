@@ -46,9 +46,7 @@ def validate(
     coarse = torch.zeros(4, dtype=torch.float64)
     losses = torch.zeros(2, dtype=torch.float64)
     for images_NHWC, coarse_NHW, target_NHW in batches:
-        images, masks, target = (
-            tensor.to(process.device) for tensor in (images_NHWC, coarse_NHW, target_NHW)
-        )
+        images, masks, target = (tensor.to(process.device) for tensor in (images_NHWC, coarse_NHW, target_NHW))
         with torch.autocast(process.device.type, dtype=dtype, enabled=dtype is not None):
             logits = network(prepare(images, masks, input_size))
         logits = resize_logits(logits.float(), target.shape[-2:])

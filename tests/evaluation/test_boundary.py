@@ -18,9 +18,9 @@ from bpr_cli.masks import Mask, crop_mask, encode_rle, to_frame
 
 SIZE = (13, 17)
 # Blobs of 3 pixels rather than noise: noise has no inside.
-frames = arrays(np.uint8, SIZE, elements=st.integers(0, 1)) | arrays(
-    np.uint8, (5, 6), elements=st.integers(0, 1)
-).map(lambda small: np.kron(small, np.ones((3, 3), np.uint8))[: SIZE[0], : SIZE[1]])
+frames = arrays(np.uint8, SIZE, elements=st.integers(0, 1)) | arrays(np.uint8, (5, 6), elements=st.integers(0, 1)).map(
+    lambda small: np.kron(small, np.ones((3, 3), np.uint8))[: SIZE[0], : SIZE[1]]
+)
 
 
 def whole(frame_HW: NDArray[np.uint8]) -> Mask:

@@ -27,9 +27,7 @@ def rectangle(x: int, y: int, width: int, height: int) -> dict[str, Any]:
     return dict(encode_rle(mask))
 
 
-def annotation(
-    number: int, image: int, category: int, box: tuple[int, int, int, int], crowd: int = 0
-) -> Record:
+def annotation(number: int, image: int, category: int, box: tuple[int, int, int, int], crowd: int = 0) -> Record:
     return {
         "id": number,
         "image_id": image,
@@ -52,9 +50,7 @@ def write(path: Path, document: object) -> Path:
 
 def write_truth(path: Path, annotations: list[Record], images: int = 2, categories: int = 2) -> Path:
     document = {
-        "images": [
-            {"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH} for i in range(1, images + 1)
-        ],
+        "images": [{"id": i, "file_name": f"{i}.jpg", "height": HEIGHT, "width": WIDTH} for i in range(1, images + 1)],
         "annotations": annotations,
         "categories": [{"id": i, "name": f"class {i}"} for i in range(1, categories + 1)],
     }
@@ -82,9 +78,7 @@ def made_set(tmp_path: Path) -> tuple[Path, Path]:
             category, crowd = int(rng.integers(1, 4)), int(rng.random() < 0.1)
             x, y = int(rng.integers(0, 40)), int(rng.integers(0, 30))
             width, height = (int(v) for v in rng.integers(8, 28, 2))
-            annotations.append(
-                annotation(len(annotations) + 1, image, category, (x, y, width, height), crowd)
-            )
+            annotations.append(annotation(len(annotations) + 1, image, category, (x, y, width, height), crowd))
             for _ in range(rng.integers(0, 3)):
                 dx, dy = (int(v) for v in rng.integers(0, 4, 2))
                 detections.append(
@@ -208,9 +202,7 @@ def test_polygons_and_plain_rle_are_evaluated_too(truth: Path, tmp_path: Path) -
         ({"category_id": 9}, "category 9 is not in the ground truth"),
     ],
 )
-def test_unusable_detections_are_named(
-    truth: Path, tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_unusable_detections_are_named(truth: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     bad = {**detection(1, 1, (5, 5, 20, 20)), **change}
     bad = {name: value for name, value in bad.items() if value is not None}
     results = write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20)), bad])

@@ -53,9 +53,7 @@ def test_jobs_are_drawn_only_as_batches_need_them():
     assert len(drawn) == 2
 
 
-@pytest.mark.parametrize(
-    ("scheme", "padding"), [("dense", 0), ("dense", 4), ("grid", 0), ("grid", 4), ("instance", 0)]
-)
+@pytest.mark.parametrize(("scheme", "padding"), [("dense", 0), ("dense", 4), ("grid", 0), ("grid", 4), ("instance", 0)])
 @pytest.mark.parametrize("blend", ["uniform", "hann"])
 def test_a_network_that_agrees_with_the_coarse_mask_changes_nothing(scheme, blend, padding):
     frame = np.zeros((120, 150), np.uint8)

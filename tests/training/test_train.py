@@ -32,7 +32,9 @@ def losses(folder):
 
 
 def test_a_run_leaves_weights_log_and_what_it_was_made_from(shard_folder, tmp_path):
-    summary = train([shard_folder], tmp_path / "run", settings(steps=4), validate_every=2, save_every=2, workers=0, quiet=True)
+    summary = train(
+        [shard_folder], tmp_path / "run", settings(steps=4), validate_every=2, save_every=2, workers=0, quiet=True
+    )
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["kind"] == "val"] == [2, 4]
     assert summary.best.coarse_miou > 0.5

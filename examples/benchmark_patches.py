@@ -1,0 +1,110 @@
+"""How long an instance takes without the network, against decoding and encoding its mask with pycocotools.
+
+    python examples/benchmark_patches.py --results examples/davis/results.json --images examples/davis/images \
+        --gt examples/davis/gt.json --scale 1,3
+
+An instance's way: RLE to mask, boxes, image patches and mask patches, merge, mask to RLE. The patches that are merged
+are the mask's own, so the merged mask is a real one. Scale 3 enlarges photos and masks three times (masks by nearest
+neighbour) and keeps the patch size. Each stage's time is the least of several rounds over one photo's instances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pycocotools
+from pycocotools import mask as coco_mask
+
+from bpr_cli import patches
+from bpr_cli.masks import decode_rle, encode_rle
+
+STAGES = ("decode", "boxes", "image patches", "mask patches", "merge", "encode", "all six", "pycocotools")
+
+
+def enlarge(rle: dict[str, Any], scale: int) -> dict[str, Any]:
+    """A COCO RLE, `scale` times as large."""
+    frame_HW = coco_mask.decode(rle)
+    frame_HW = cv2.resize(frame_HW, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+    return coco_mask.encode(np.asfortranarray(frame_HW))
+
+
+def run_stages(image_HWC: np.ndarray, rle: dict[str, Any], threshold: float) -> list[float]:
+    """Seconds of each stage, in the order of STAGES."""
+    clock = [time.perf_counter()]
+    mask = decode_rle(rle)
+    clock.append(time.perf_counter())
+    boxes = patches.propose_boxes_in(mask, 64, threshold)
+    clock.append(time.perf_counter())
+    patches.crop(image_HWC, boxes)
+    clock.append(time.perf_counter())
+    mask_patches = patches.crop_from_mask(mask, boxes)
+    clock.append(time.perf_counter())
+    probabilities = mask_patches.astype(np.float32)  # stands for the network, so it isn't counted
+    merge_start = time.perf_counter()
+    merged = patches.merge_patches_in(boxes, probabilities, mask)
+    merge_end = time.perf_counter()
+    encode_rle(merged)
+    end = time.perf_counter()
+    coco_mask.encode(coco_mask.decode(rle))
+    baseline = time.perf_counter() - end
+    stages = [*np.diff(clock).tolist(), merge_end - merge_start, end - merge_end]
+    return [*stages, sum(stages), baseline]
+
+
+def measure(photos: list[tuple[Path, list[dict[str, Any]]]], scale: int, threshold: float, rounds: int) -> np.ndarray:
+    """Milliseconds an instance, of each stage."""
+    seconds = np.zeros(len(STAGES))
+    count = 0
+    for path, rles in photos:
+        image_HWC = cv2.imread(str(path))
+        image_HWC = cv2.resize(image_HWC, None, fx=scale, fy=scale) if scale > 1 else image_HWC
+        rles = [enlarge(rle, scale) if scale > 1 else rle for rle in rles]
+        trials = [np.sum([run_stages(image_HWC, rle, threshold) for rle in rles], axis=0) for _ in range(rounds)]
+        seconds += np.min(trials, axis=0)
+        count += len(rles)
+    return seconds / max(count, 1) * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="COCO results list, compressed RLE")
+    parser.add_argument("--images", type=Path, required=True, help="folder of the photos")
+    parser.add_argument("--gt", type=Path, required=True, help="COCO JSON that names the photos")
+    parser.add_argument("--scale", default="1", help="comma-separated whole numbers")
+    parser.add_argument("--nms-threshold", type=float, default=0.25)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+
+    names = {image["id"]: image["file_name"] for image in json.loads(options.gt.read_text())["images"]}
+    by_image = defaultdict(list)
+    for result in json.loads(options.results.read_text()):
+        by_image[result["image_id"]].append(result["segmentation"])
+    photos = [(options.images / names[image_id], rles) for image_id, rles in by_image.items()]
+
+    cv2.setNumThreads(1)
+    scales = [int(scale) for scale in options.scale.split(",")]
+    columns = [measure(photos, scale, options.nms_threshold, options.rounds) for scale in scales]
+    print(f"{'ms per instance':16}" + "".join(f"{f'x{scale}':>10}" for scale in scales))
+    for name, row in zip(STAGES, np.transpose(columns), strict=True):
+        print(f"{name:16}" + "".join(f"{value:10.3f}" for value in row))
+    print(f"{'ratio':16}" + "".join(f"{column[-2] / column[-1]:10.2f}" for column in columns))
+    count = sum(len(rles) for rles in by_image.values())
+    print(
+        f"\n{count} instances, {len(photos)} photos, NMS at {options.nms_threshold}, one thread; {platform.platform()}"
+    )
+    print(
+        f"python {platform.python_version()}, numpy {np.__version__}, OpenCV {cv2.__version__}, "
+        f"pycocotools {getattr(pycocotools, '__version__', 'of unknown version')}"
+    )
+
+
+if __name__ == "__main__":
+    main()

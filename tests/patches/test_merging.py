@@ -1,0 +1,134 @@
+"""Merging is a mean above one half, and nothing happens outside the boxes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from bpr_cli import patches
+from bpr_cli.masks import crop_mask, decode_rle, encode_rle, to_frame
+
+FOLDER = Path(__file__).parent.parent / "data" / "golden"
+GOLDEN = json.loads((FOLDER / "merge.json").read_text())
+SIDE = 8
+
+frames = hnp.arrays(
+    np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30), elements=st.integers(0, 1)
+)
+boxes_anywhere = st.lists(st.tuples(st.integers(-12, 34), st.integers(-12, 34)), max_size=6).map(
+    lambda corners: np.array([(x, y, x + SIDE, y + SIDE) for x, y in corners], np.int64).reshape(-1, 4)
+)
+
+
+def random_probabilities(boxes, seed, margin=0):
+    side = SIDE + 2 * margin
+    return np.random.default_rng(seed).random((len(boxes), side, side), np.float32)
+
+
+def mean_above_half(boxes, probabilities, frame, weights):
+    height, width = frame.shape
+    result = frame.copy()
+    for y, x in np.ndindex(height, width):
+        hits = [
+            (weights[y - y1, x - x1], probability[y - y1, x - x1])
+            for (x1, y1, x2, y2), probability in zip(boxes.tolist(), probabilities.astype(float), strict=True)
+            if x1 <= x < x2 and y1 <= y < y2
+        ]
+        if hits:
+            result[y, x] = sum(w * p for w, p in hits) / sum(w for w, _ in hits) > 0.5
+    return result
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_merged_masks_are_those_of_the_first_implementation(name):
+    case = GOLDEN[name]
+    with np.load(FOLDER / "merge_patches.npz") as stored:
+        probabilities = (stored[name] / 65535).astype(np.float32)
+    boxes = np.array(case["boxes_xyxy"], np.int64).reshape(-1, 4)
+    mask = decode_rle(case["mask"])
+    assert encode_rle(patches.merge_patches_in(boxes, probabilities, mask)) == case["merged"]
+    merged = patches.merge_patches(boxes, probabilities, to_frame(mask))
+    assert np.array_equal(merged, to_frame(decode_rle(case["merged"])))
+
+
+@settings(deadline=None)
+@given(frames, boxes_anywhere, st.integers(0, 99), st.booleans())
+def test_merging_is_the_mean_above_one_half(frame, boxes, seed, hann):
+    weights = patches.hann_weights(SIDE) if hann else None
+    probabilities = random_probabilities(boxes, seed)
+    expected = mean_above_half(boxes, probabilities, frame, np.ones((SIDE, SIDE)) if weights is None else weights)
+    assert np.array_equal(patches.merge_patches(boxes, probabilities, frame, weights), expected)
+
+
+@given(frames, boxes_anywhere, st.integers(0, 99), st.booleans())
+def test_a_mask_and_its_frame_merge_alike(frame, boxes, seed, hann):
+    weights = patches.hann_weights(SIDE) if hann else None
+    probabilities = random_probabilities(boxes, seed)
+    mask = patches.merge_patches_in(boxes, probabilities, crop_mask(frame, 0, 0, *frame.shape), weights)
+    expected = patches.merge_patches(boxes, probabilities, frame, weights)
+    assert np.array_equal(to_frame(mask), expected)
+    assert mask.box_xyxy == crop_mask(expected, 0, 0, *frame.shape).box_xyxy
+
+
+@given(frames, boxes_anywhere)
+def test_merging_a_masks_own_crops_changes_nothing(frame, boxes):
+    mask = crop_mask(frame, 0, 0, *frame.shape)
+    own = patches.crop_from_mask(mask, boxes).astype(np.float32)
+    assert np.array_equal(to_frame(patches.merge_patches_in(boxes, own, mask)), frame)
+
+
+@given(frames, boxes_anywhere, st.integers(0, 99))
+def test_pixels_outside_the_boxes_stay(frame, boxes, seed):
+    outside = np.ones(frame.shape, bool)
+    for x1, y1, x2, y2 in np.maximum(boxes, 0).tolist():
+        outside[y1:y2, x1:x2] = False
+    merged = patches.merge_patches(boxes, random_probabilities(boxes, seed), frame)
+    assert np.array_equal(merged[outside], frame[outside])
+
+
+@given(frames, boxes_anywhere, st.integers(0, 99), st.integers(1, 3))
+def test_a_margin_of_context_is_dropped(frame, boxes, seed, margin):
+    padded = random_probabilities(boxes, seed, margin)
+    inner = padded[:, margin:-margin, margin:-margin]
+    merged = patches.merge_patches(boxes, padded, frame)
+    assert np.array_equal(merged, patches.merge_patches(boxes, inner, frame))
+
+
+def test_one_half_is_background():
+    frame = np.ones((SIDE, SIDE), np.uint8)
+    half = np.full((1, SIDE, SIDE), 0.5, np.float32)
+    assert patches.merge_patches(np.array([[0, 0, SIDE, SIDE]]), half, frame).max() == 0
+
+
+def test_the_input_is_left_alone():
+    frame = np.ones((SIDE, SIDE), bool)
+    mask = crop_mask(frame, 0, 0, SIDE, SIDE)
+    boxes, probabilities = np.array([[0, 0, SIDE, SIDE]]), np.zeros((1, SIDE, SIDE), np.float32)
+    assert patches.merge_patches(boxes, probabilities, frame).max() == 0
+    assert patches.merge_patches_in(boxes, probabilities, mask).area == 0
+    assert frame.all()
+    assert mask.pixels_HW.all()
+    assert probabilities.max() == 0
+
+
+@pytest.mark.parametrize("side", [1, 2, 63, 64])
+def test_hann_weights_are_positive_symmetric_and_largest_in_the_middle(side):
+    weights = patches.hann_weights(side)
+    assert weights.dtype == np.float32
+    assert weights.min() > 0
+    assert weights.max() == weights[side // 2, side // 2] <= 1
+    assert np.allclose(weights, weights[::-1, ::-1])
+    assert np.array_equal(weights, weights.T)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 7, 7), (2, 8, 9), (2, 6, 6)])
+def test_probabilities_that_do_not_fit_are_refused(shape):
+    boxes = np.array([[0, 0, 8, 8], [4, 4, 12, 12]])
+    with pytest.raises(ValueError, match="do not fit"):
+        patches.merge_patches(boxes, np.zeros(shape, np.float32), np.zeros((20, 20), np.uint8))

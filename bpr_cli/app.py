@@ -320,7 +320,7 @@ def train(
     What --network to --seed leave out is as the recipe has it. Killed, it goes on with --resume.
     """
     from bpr_cli.training.recipe import choose_recipe
-    from bpr_cli.training.train import TrainingDiverged
+    from bpr_cli.training.train import TrainingDivergedError
     from bpr_cli.training.train import train as run
 
     chosen = choose_recipe(
@@ -341,7 +341,7 @@ def train(
             tensorboard=tensorboard,
             quiet=quiet,
         )
-    except TrainingDiverged as error:
+    except TrainingDivergedError as error:
         errors.print(f"[bold red]training stopped:[/] {_escaped(error)}", soft_wrap=True)
         raise typer.Exit(1) from None
     if summary.best is not None:

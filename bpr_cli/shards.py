@@ -54,19 +54,22 @@ def write_shard(path: Path, patches: Iterable[Patch]) -> int:
     The bytes depend on the patches alone (no times, no user names), so that equal shards compare equal.
     """
     count = 0
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        with webdataset.TarWriter(stream, mtime=0, user="bpr", group="bpr", encoder=False) as writer:
-            for patch in patches:
-                writer.write(
-                    {
-                        "__key__": patch.key,
-                        "image.png": _png(cv2.cvtColor(patch.image_HWC, cv2.COLOR_RGB2BGR)),
-                        "coarse.png": _png(patch.coarse_HW * np.uint8(255)),
-                        "target.png": _png(patch.target_HW * np.uint8(255)),
-                        "json": json.dumps(patch.record).encode(),
-                    }
-                )
-                count += 1
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as stream,
+        webdataset.TarWriter(stream, mtime=0, user="bpr", group="bpr", encoder=False) as writer,
+    ):
+        for patch in patches:
+            writer.write(
+                {
+                    "__key__": patch.key,
+                    "image.png": _png(patch.image_HWC[..., ::-1]),  # OpenCV writes BGR
+                    "coarse.png": _png(patch.coarse_HW * np.uint8(255)),
+                    "target.png": _png(patch.target_HW * np.uint8(255)),
+                    "json": json.dumps(patch.record).encode(),
+                }
+            )
+            count += 1
     return count
 
 
@@ -101,7 +104,7 @@ class ShardReader:
         bgr = _decode(image, cv2.IMREAD_COLOR, shard)
         masks = (_decode(data, cv2.IMREAD_GRAYSCALE, shard) // 255 for data in (coarse, target))
         coarse_HW, target_HW = masks
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), coarse_HW, target_HW  # type: ignore[return-value]
+        return np.ascontiguousarray(bgr[..., ::-1]), coarse_HW, target_HW
 
     def record(self, index: int) -> dict[str, Any]:
         """The JSON record of one patch."""
@@ -137,11 +140,11 @@ def _member_table(shard: Path) -> NDArray[np.int64]:
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    return cv2.imencode(".png", np.ascontiguousarray(pixels))[1].tobytes()
 
 
 def _decode(data: bytes, flag: int, shard: Path) -> NDArray[np.uint8]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if pixels is None:
         raise InputError("a patch cannot be decoded", file=shard, remedy="Extract the patches again")
-    return pixels
+    return np.asarray(pixels, np.uint8)

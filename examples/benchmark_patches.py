@@ -15,12 +15,12 @@ import json
 import platform
 import time
 from collections import defaultdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pycocotools
 from pycocotools import mask as coco_mask
 
 from bpr_cli import patches
@@ -102,7 +102,7 @@ def main() -> None:
     )
     print(
         f"python {platform.python_version()}, numpy {np.__version__}, OpenCV {cv2.__version__}, "
-        f"pycocotools {getattr(pycocotools, '__version__', 'of unknown version')}"
+        f"pycocotools {version('pycocotools')}"
     )
 
 

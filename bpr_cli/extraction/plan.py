@@ -133,7 +133,7 @@ def _validation_ids(truth: Results, settings: ExtractionSettings, rng: np.random
     count = round(settings.val_fraction * len(names))
     if settings.val_fraction > 0 and len(names) > 1:
         count = max(1, count)
-    drawn = rng.choice(len(names), size=count, replace=False) if count else []
+    drawn: list[int] = rng.choice(len(names), size=count, replace=False).tolist() if count else []
     return {image_id for i in drawn for image_id in groups[names[i]]}
 
 

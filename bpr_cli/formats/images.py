@@ -130,7 +130,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.ui
             file=path,
             remedy="Check that the results belong to these images",
         )
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -156,11 +156,13 @@ def _from_image(path: Path, height: int, width: int) -> Mask:
     try:
         with Image.open(path) as image:
             image.load()
-            pixels = np.asarray(image.getchannel("A") if image.mode in ("LA", "PA") else _colours(image))
+            pixels: NDArray[np.generic] = np.asarray(
+                image.getchannel("A") if image.mode in ("LA", "PA") else _colours(image)
+            )
     except (OSError, SyntaxError, ValueError) as error:
         raise _BrokenError(f"the mask image {path} cannot be read ({error})", "Give a PNG") from error
     if pixels.ndim == 3:
-        pixels = pixels.any(axis=2)
+        pixels = np.any(pixels, axis=2)
     if pixels.shape != (height, width):
         raise _BrokenError(
             f"the mask image {path} is {pixels.shape[1]}x{pixels.shape[0]}, the photo {width}x{height}",

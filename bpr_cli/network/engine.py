@@ -7,6 +7,7 @@ come back.
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -167,7 +168,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
         fold_batch_norm(child)
     names = [name for name, _ in module.named_children()]
     if isinstance(module, nn.Sequential):
-        pairs = list(zip(names, names[1:], strict=False))
+        pairs = list(pairwise(names))
     else:
         pairs = [(name, name.replace("conv", "bn")) for name in names if name.startswith("conv")]
     for conv_name, norm_name in pairs:

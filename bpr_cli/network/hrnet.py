@@ -212,6 +212,7 @@ class ExchangeModule(nn.Module):
         features = [branch(x) for branch, x in zip(self.branches, branches, strict=True)]
         fused = []
         for target, layers in enumerate(self.fuse_layers):
+            assert isinstance(layers, nn.ModuleList)
             total = features[target]
             for source, layer in enumerate(layers):
                 if source < target:

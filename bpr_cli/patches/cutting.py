@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.masks import Mask
 from bpr_cli.patches.window import box_size, window_around
+
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
 
 def crop(image: NDArray[np.uint8], boxes: NDArray[np.int64], padding: int = 0) -> NDArray[np.uint8]:
@@ -48,7 +52,8 @@ def crop_from_mask(mask: Mask, boxes: NDArray[np.int64], padding: int = 0) -> ND
     return crop(window.pixels_HW, boxes - (window.x1, window.y1, window.x1, window.y1), padding)
 
 
-def resize_patches(patches: NDArray[np.generic], height: int, width: int, interpolation: int) -> NDArray[np.generic]:
+def resize_patches(patches: NDArray[Pixel], height: int, width: int, interpolation: int) -> NDArray[Pixel]:
     """Patches (N, h, w[, C]) at another size, for the "instance" scheme, by an OpenCV interpolation."""
     resized = [cv2.resize(patch, (width, height), interpolation=interpolation) for patch in patches]
-    return np.stack(resized) if resized else np.empty((0, height, width, *patches.shape[3:]), patches.dtype)
+    shape = (len(patches), height, width, *patches.shape[3:])
+    return np.array(resized, patches.dtype).reshape(shape)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import fields
 
 from rich.table import Table
 from rich.text import Text
 
 from bpr_cli.evaluation.evaluate import Evaluation, Figures
+from bpr_cli.network.zoo import ZooModel
 
 
 def format_table(evaluation: Evaluation) -> Table:
@@ -64,3 +66,20 @@ def _change(value: float) -> Text:
     if float(shown) == 0:
         return Text("0.0")
     return Text(shown, style="green" if value > 0 else "red")
+
+
+def model_table(models: Sequence[ZooModel]) -> Table:
+    """The models that ship, a row each, with the figures of their cards in percent, before and after."""
+    table = Table(header_style="bold")
+    table.add_column("model")
+    for name in ("network", "input", "data", "licence"):
+        table.add_column(name)
+    for name in ("Boundary IoU", "contour F", "mean IoU", "AP"):
+        table.add_column(name, justify="right")
+    for model in models:
+        figures = (
+            f"{_percent(before)} -> {_percent(after)}"
+            for before, after in (model.figures[key] for key in ("boundary_iou", "contour_f", "iou", "ap"))
+        )
+        table.add_row(model.name, model.network, f"{model.input_size} px", model.data, model.licence, *figures)
+    return table

@@ -111,8 +111,5 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     if step < recipe.warmup:
         return recipe.lr * (step + 1) / recipe.warmup
     done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    if recipe.schedule == "poly":
-        share = (1.0 - done) ** 0.9
-    else:
-        share = 0.5 * (1.0 + math.cos(math.pi * done))
+    share = (1.0 - done) ** 0.9 if recipe.schedule == "poly" else 0.5 * (1.0 + math.cos(math.pi * done))
     return recipe.final_lr + (recipe.lr - recipe.final_lr) * share

@@ -45,7 +45,7 @@ LOG_EVERY = 50  # steps between log lines: half a minute on a CPU, a second or t
 VALIDATION_BATCH = 64
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """The loss is no longer a number; nothing that follows would mean anything."""
 
 
@@ -90,7 +90,7 @@ def train(
 
     Raises:
         InputError: patches, settings or an existing run do not fit.
-        TrainingDiverged: the loss became NaN or infinite.
+        TrainingDivergedError: the loss became NaN or infinite.
     """
     with joined_process(device) as process:
         run = _Run(patches, out, recipe, process, precision, init=init, resume=resume, tensorboard=tensorboard)
@@ -129,7 +129,7 @@ class _Run:
             )
 
         torch.manual_seed(recipe.seed)
-        network = hrnet.build(recipe.network)
+        network: nn.Module = hrnet.build(recipe.network)
         if init is not None:
             network.load_state_dict(checkpoint.load(init)[0].state_dict())
         if process.world > 1:
@@ -138,7 +138,8 @@ class _Run:
         self.ema = AveragedModel(self.network, multi_avg_fn=_average(recipe.ema), use_buffers=True)
         self.optimizer = _optimizer(self.network, recipe)
         self.dtype = autocast_dtype(process.device, precision)
-        self.step, self.best_step = 0, None
+        self.step = 0
+        self.best_step: int | None = None
         self.best: PatchScores | None = None
         state = load_state(out) if resume else None
         if state is not None:
@@ -205,7 +206,7 @@ class _Run:
     def _report(self, window: _Window, patches: int) -> dict[str, str]:
         loss, rate = window.close(self.process)
         if not math.isfinite(loss):
-            raise TrainingDiverged(
+            raise TrainingDivergedError(
                 f"the loss is {loss} at step {self.step}: lower --lr (now {self.recipe.lr:g}), or go back to "
                 f"fp32 with --precision fp32; {self.out / 'last.pt'} holds the last sound state"
             )

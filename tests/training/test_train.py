@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from bpr_cli.errors import InputError
 from bpr_cli.network import checkpoint
 from bpr_cli.training.recipe import choose_recipe
-from bpr_cli.training.train import TrainingDiverged, train
+from bpr_cli.training.train import TrainingDivergedError, train
 from tests.conftest import run_bpr
 
 SMALL = {"batch_size": 4, "input_size": 64, "seed": 1}
@@ -108,7 +108,7 @@ def test_two_processes_take_the_steps_of_one(shard_folder, tmp_path):
 
 def test_nan_stops_the_run_with_a_word_and_keeps_the_sound_state(shard_folder, tmp_path):
     recipe = settings(steps=20, lr=1e30, clip_norm=0.0, warmup=0)
-    with pytest.raises(TrainingDiverged, match="lower --lr"):
+    with pytest.raises(TrainingDivergedError, match="lower --lr"):
         train([shard_folder], tmp_path / "run", recipe, save_every=5, workers=0, quiet=True)
     assert not (tmp_path / "run" / "last.pt").exists()
 

@@ -1,0 +1,42 @@
+"""What is known of the models that ship: the machine-readable part of their cards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bpr_cli.network.checkpoint import CONFIG_FILE, ModelConfig, zoo_folder, zoo_names
+
+CARD_FILE = "card.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ZooModel:
+    """One model that ships.
+
+    Attributes:
+        name: what `--model` takes.
+        network, input_size: from its config.
+        data, licence: what it was trained on, and under which licence its weights are.
+        figures: figure -> (before, after) refinement on the validation set that the card names, fractions 0..1.
+    """
+
+    name: str
+    network: str
+    input_size: int
+    data: str
+    licence: str
+    figures: Mapping[str, tuple[float, float]]
+
+
+def zoo_models() -> list[ZooModel]:
+    """The models that ship, by name."""
+    models = []
+    for name in zoo_names():
+        folder = zoo_folder() / name
+        config = ModelConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), folder / CONFIG_FILE)
+        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        figures = {key: (before, after) for key, (before, after) in card["figures"].items()}
+        models.append(ZooModel(name, config.network, config.input_size, card["data"], card["licence"], figures))
+    return models

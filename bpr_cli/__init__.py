@@ -1,3 +1,39 @@
-"""bpr: masks whose boundaries are right, from any instance segmenter's results."""
+"""bpr: masks whose boundaries are right, from any instance segmenter's results.
+
+    from bpr_cli import Refiner, refine
+
+What is offered here is loaded when it is first asked for, so that `import bpr_cli` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bpr_cli.errors import InputError
+    from bpr_cli.evaluation.evaluate import evaluate
+    from bpr_cli.extraction.extract import extract
+    from bpr_cli.refining.refine import refine
+    from bpr_cli.refining.refiner import Refiner
+    from bpr_cli.refining.settings import RefineSettings
+    from bpr_cli.training.train import train
 
 __version__ = "0.1.0"
+__all__ = ["InputError", "RefineSettings", "Refiner", "evaluate", "extract", "refine", "train"]
+
+_HOMES = {
+    "InputError": "bpr_cli.errors",
+    "RefineSettings": "bpr_cli.refining.settings",
+    "Refiner": "bpr_cli.refining.refiner",
+    "evaluate": "bpr_cli.evaluation.evaluate",
+    "extract": "bpr_cli.extraction.extract",
+    "refine": "bpr_cli.refining.refine",
+    "train": "bpr_cli.training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from bpr_cli.extraction.extract import extract
 from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.network import checkpoint, hrnet
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,6 +60,15 @@ def shard_folder(three_photos: Example, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("shards")
     settings = ExtractionSettings(val_fraction=0.34, split_by="sequence")
     extract(three_photos.images, three_photos.gt, folder, results=[three_photos.results], settings=settings, quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seeded random weights: what this model answers does not matter, only what becomes of it."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    checkpoint.save(folder, hrnet.build("hrnet-w18-small"), checkpoint.ModelConfig(input_size=64))
     return folder
 
 

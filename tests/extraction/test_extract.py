@@ -1,0 +1,180 @@
+"""`extract`: what is in the shards, and that nothing but inputs and settings decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from bpr_cli import shards
+from bpr_cli.errors import InputError
+from bpr_cli.extraction.extract import extract
+from bpr_cli.extraction.manifest import read_manifest
+from bpr_cli.extraction.plan import plan_shards
+from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.formats import read_results
+from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.masks import decode_rle, intersection_over_union, to_frame
+
+
+def run(data, out, *, results=True, **options):
+    settings = ExtractionSettings(**{"split_by": "sequence", "val_fraction": 0.3, **options.pop("settings", {})})
+    given = [data.results] if results else []
+    return extract(data.images, data.gt, out, results=given, settings=settings, quiet=True, **options)
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*.tar"))}
+
+
+def test_patches_are_crops_of_photo_detection_and_truth_at_the_recorded_box(three_photos, tmp_path):
+    run(three_photos, tmp_path)
+    gt = json.loads(three_photos.gt.read_text())
+    detections = json.loads(three_photos.results.read_text())
+    names = {image["id"]: image["file_name"] for image in gt["images"]}
+    truths = {a["image_id"]: decode_rle(a["segmentation"]) for a in gt["annotations"]}
+    reader = shards.ShardReader(shards.list_shards(tmp_path, "train") + shards.list_shards(tmp_path, "val"))
+    assert len(reader) > 20
+    for index in range(0, len(reader), 7):
+        image, coarse, target = reader.arrays(index)
+        record = reader.record(index)
+        x1, y1, x2, y2 = record["box"]
+        photo = read_image(three_photos.images / names[record["image_id"]])
+        detection = decode_rle(detections[record["instance"]]["segmentation"])
+        assert detections[record["instance"]]["image_id"] == record["image_id"]
+        assert np.array_equal(image, photo[y1:y2, x1:x2])
+        assert np.array_equal(coarse, to_frame(detection)[y1:y2, x1:x2])
+        assert np.array_equal(target, to_frame(truths[record["image_id"]])[y1:y2, x1:x2])
+        assert record["iou"] == pytest.approx(intersection_over_union(detection, truths[record["image_id"]]), abs=1e-6)
+        assert record["iou"] > 0.5
+        assert record["source"] == three_photos.results.name
+
+
+def test_the_number_of_processes_changes_nothing(example, tmp_path):
+    manifests = [run(example, tmp_path / str(n), processes=n, settings={"corruptions": 1}) for n in (1, 2)]
+    assert manifests[0] == manifests[1]
+    assert hashes(tmp_path / "1") == hashes(tmp_path / "2")
+
+
+def test_another_seed_makes_other_patches(three_photos, tmp_path):
+    for seed in (0, 1):
+        run(three_photos, tmp_path / str(seed), results=False, settings={"corruptions": 1, "seed": seed})
+    assert hashes(tmp_path / "0") != hashes(tmp_path / "1")
+
+
+def test_an_interrupted_extraction_goes_on_and_ends_the_same(three_photos, tmp_path):
+    run(three_photos, tmp_path / "whole")
+    # What a kill in the middle leaves: one shard done, the manifest incomplete.
+    settings = ExtractionSettings(split_by="sequence", val_fraction=0.3)
+    truth, results = read_results(three_photos.gt), read_results(three_photos.results)
+    paths = ImageFinder(three_photos.images).find_all([entry.image for entry in truth.images])
+    first, *_ = plan_shards(truth, [results], paths, settings)
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    manifest = json.loads((tmp_path / "cut" / "manifest.json").read_text())
+    (tmp_path / "cut" / "manifest.json").write_text(
+        json.dumps({key: manifest[key] for key in ("settings", "inputs")} | {"complete": False})
+    )
+    for path in (tmp_path / "cut").iterdir():
+        if path.name != "manifest.json" and not path.name.startswith(first.name):
+            path.unlink()
+    with pytest.raises(InputError, match="not finished"):
+        read_manifest(tmp_path / "cut")
+    written = (tmp_path / "cut" / f"{first.name}.tar").stat().st_mtime_ns
+    assert run(three_photos, tmp_path / "cut") == manifest
+    assert hashes(tmp_path / "cut") == hashes(tmp_path / "whole")
+    assert (tmp_path / "cut" / f"{first.name}.tar").stat().st_mtime_ns == written
+
+
+def test_other_settings_do_not_mix_with_what_is_there(three_photos, tmp_path):
+    run(three_photos, tmp_path)
+    with pytest.raises(InputError, match="other inputs or settings"):
+        run(three_photos, tmp_path, settings={"nms_threshold": 0.5})
+
+
+def test_the_split_keeps_sequences_together(example, tmp_path):
+    manifest = run(example, tmp_path)
+    sequence = {image["id"]: image["sequence"] for image in json.loads(example.gt.read_text())["images"]}
+    seen = {}
+    for split in ("train", "val"):
+        reader = shards.ShardReader(shards.list_shards(tmp_path, split))
+        seen[split] = {sequence[reader.record(i)["image_id"]] for i in range(len(reader))}
+        assert manifest["splits"][split]["patches"] == len(reader)
+    assert seen["train"]
+    assert seen["val"]
+    assert not seen["train"] & seen["val"]
+
+
+def test_a_sample_takes_no_detection_twice(example, tmp_path):
+    def keys(folder):
+        reader = shards.ShardReader(shards.list_shards(folder, "train") + shards.list_shards(folder, "val"))
+        records = [reader.record(i) for i in range(len(reader))]
+        return [(r["image_id"], r["instance"], tuple(r["box"])) for r in records]
+
+    run(example, tmp_path / "all")
+    run(example, tmp_path / "half", settings={"sample": 0.5})
+    everything, half = keys(tmp_path / "all"), keys(tmp_path / "half")
+    assert len(set(half)) == len(half)
+    assert set(half) < set(everything)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({"padding": 8}, (80, 80, 3)),
+        ({"patch_size": 48}, (48, 48, 3)),
+        ({"scheme": "grid"}, (64, 64, 3)),
+        ({"scheme": "instance", "patch_size": 256}, (256, 256, 3)),
+    ],
+)
+def test_every_scheme_and_size_gives_patches(three_photos, tmp_path, settings, shape):
+    run(three_photos, tmp_path, settings=settings)
+    image, coarse, target = shards.ShardReader(shards.list_shards(tmp_path, "train")).arrays(0)
+    assert image.shape == shape
+    assert coarse.shape == target.shape == shape[:2]
+
+
+def test_ground_truth_alone_is_enough_with_corruptions(three_photos, tmp_path):
+    manifest = run(three_photos, tmp_path, results=False, settings={"corruptions": 2})
+    assert manifest["counts"]["corruptions"] + manifest["counts"].get("corruptions_too_strong", 0) == 6
+    with pytest.raises(InputError, match="--corruptions"):
+        run(three_photos, tmp_path / "none", results=False)
+
+
+def test_a_broken_photo_is_named_or_skipped(three_photos, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(three_photos.images, images)
+    gt = json.loads(three_photos.gt.read_text())
+    victim = images / gt["images"][0]["file_name"]
+    victim.write_bytes(victim.read_bytes()[:20_000])
+    settings = ExtractionSettings()
+    with pytest.raises(InputError, match=victim.name):
+        extract(images, three_photos.gt, tmp_path / "a", results=[three_photos.results], settings=settings, quiet=True)
+    manifest = extract(
+        images, three_photos.gt, tmp_path / "b", results=[three_photos.results], settings=settings, skip_bad=True,
+        quiet=True,
+    )  # fmt: skip
+    assert len(manifest["skipped"]) == 1
+    assert victim.name in manifest["skipped"][0]
+
+
+def test_results_of_other_images_are_refused(three_photos, tmp_path):
+    other = [{**r, "image_id": r["image_id"] + 10**6} for r in json.loads(three_photos.results.read_text())]
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(other))
+    with pytest.raises(InputError, match="none of its image ids"):
+        extract(three_photos.images, three_photos.gt, tmp_path / "out", results=[path], quiet=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"patch_size": 0}, {"padding": -1}, {"nms_threshold": 1.5}, {"scheme": "dens"}, {"sample": 0.0},
+        {"val_fraction": 1.0}, {"corruptions": -1}, {"scheme": "instance", "padding": 4},
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused(changes):
+    with pytest.raises(InputError):
+        ExtractionSettings(**changes)

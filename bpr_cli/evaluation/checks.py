@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats.records import ImageInstances, Instance, Results
+from bpr_cli.formats.segmentation import rle_size
 
 SCORE_TOLERANCE = 1e-3  # tools round scores when they write them
 
@@ -78,9 +79,8 @@ def frame_size(entry: ImageInstances, truth: Results) -> tuple[int, int]:
     if entry.image.height and entry.image.width:
         return entry.image.height, entry.image.width
     for instance in entry.instances:
-        if isinstance(instance.segmentation, dict) and "size" in instance.segmentation:
-            height, width = instance.segmentation["size"]
-            return int(height), int(width)
+        if size := rle_size(instance.segmentation):
+            return size
     raise InputError(
         "the image has no height and width",
         file=truth.path,

@@ -9,7 +9,7 @@ from bpr_cli.formats import coco, mask_images
 from bpr_cli.formats.records import Results
 from bpr_cli.masks import RLE
 
-__all__ = ["read_results", "write_results"]
+__all__ = ["check_output", "read_results", "write_results"]
 
 
 def read_results(path: Path) -> Results:
@@ -19,6 +19,14 @@ def read_results(path: Path) -> Results:
         InputError: it cannot be used; names file, image id and index.
     """
     return coco.read(path)
+
+
+def check_output(results: Results, out: Path) -> None:
+    """Make sure, before the work, that `write_results` could write there; InputError if not."""
+    if results.kind == mask_images.KIND:
+        mask_images.check_output(results, out)
+    else:
+        coco.check_output(results, out)
 
 
 def write_results(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:

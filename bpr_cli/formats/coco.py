@@ -16,6 +16,7 @@ from bpr_cli.formats.segmentation import rle_size
 from bpr_cli.masks import RLE, bbox_xywh, decode_rle
 
 RESULTS, DATASET = "coco-results", "coco-dataset"
+NAMED = 5  # keys of an unknown object named in an error
 
 
 def read(path: Path) -> Results:
@@ -28,15 +29,16 @@ def read(path: Path) -> Results:
     if isinstance(document, list):
         images = _images_of_results(document, path)
         return Results(path, RESULTS, _group(images, document, path), len(document), {}, document)
-    if isinstance(document, dict) and isinstance(document.get("images"), list):
-        annotations = document.get("annotations", [])
-        if not isinstance(annotations, list):
-            raise InputError("annotations is not a list", file=path, remedy="Give a COCO dataset")
+    if isinstance(document, dict) and all(isinstance(document.get(key), list) for key in ("images", "annotations")):
+        annotations = document["annotations"]
         images = _images_of_dataset(document["images"], path)
         categories = _categories(document, path)
         return Results(path, DATASET, _group(images, annotations, path), len(annotations), categories, document)
+    found = f"a {type(document).__name__}"
+    if isinstance(document, dict):
+        found = f"an object with {', '.join(list(document)[:NAMED]) or 'nothing in it'}"
     raise InputError(
-        f"neither a list of results nor a dataset with images and annotations (found a {type(document).__name__})",
+        f"neither a list of results nor a dataset with the lists images and annotations (found {found})",
         file=path,
         remedy="See examples/FORMATS.md for what the input looks like",
     )
@@ -44,7 +46,12 @@ def read(path: Path) -> Results:
 
 def _parse(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        if not data or data.isspace():
+            raise InputError("the file is empty", file=path, remedy="Write it again")
+        return json.loads(data)  # bytes: a byte order mark and UTF-16, as PowerShell writes it, are understood
+    except InputError:
+        raise
     except json.JSONDecodeError as error:
         raise InputError(
             f"not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})",
@@ -53,6 +60,8 @@ def _parse(path: Path) -> Any:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError("not a text file in UTF-8", file=path, remedy="Give a COCO JSON file") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
+        raise InputError(f"not JSON that can be read ({error})", file=path, remedy="Write the file again") from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
 
@@ -76,7 +85,7 @@ def _group(images: Mapping[int | str, ImageRecord], records: list[Any], path: Pa
 
 def _instance(record: Any, index: int, path: Path) -> Instance:
     image_id = _image_id(record, index, path, "image_id")
-    if "segmentation" not in record:
+    if record.get("segmentation") is None:
         raise InputError(
             "there is no segmentation",
             file=path,
@@ -94,8 +103,10 @@ def _instance(record: Any, index: int, path: Path) -> Instance:
         raise InputError(
             f"the category id is {category!r}", file=path, image_id=image_id, index=index, remedy="Write an integer"
         )
-    iscrowd = bool(record.get("iscrowd", False))
-    return Instance(index, image_id, record["segmentation"], category, score, iscrowd, record, path)
+    iscrowd = record.get("iscrowd") or 0
+    if iscrowd not in (0, 1):
+        raise InputError(f"iscrowd is {iscrowd!r}", file=path, image_id=image_id, index=index, remedy="Write 0 or 1")
+    return Instance(index, image_id, record["segmentation"], category, score, bool(iscrowd), record, path)
 
 
 def _image_id(record: Any, index: int, path: Path, key: str) -> int | str:
@@ -103,14 +114,24 @@ def _image_id(record: Any, index: int, path: Path, key: str) -> int | str:
         raise InputError(
             f"it is a {type(record).__name__}, not an object", file=path, index=index, remedy="See examples/FORMATS.md"
         )
-    image_id = record.get(key)
-    if type(image_id) is not int and type(image_id) is not str:
-        raise InputError(f"its {key} is {image_id!r}", file=path, index=index, remedy="Write an integer or a string")
+    if record.get(key) is None:
+        raise InputError(f"there is no {key}", file=path, index=index, remedy="Write it, an integer or a string")
+    image_id = _as_id(record[key])
+    if image_id is None:
+        raise InputError(f"its {key} is {record[key]!r}", file=path, index=index, remedy="Write an integer or a string")
     return image_id
 
 
+def _as_id(value: Any) -> int | str | None:
+    """An image's id; None if it cannot be one. 139.0 is 139: tables with gaps turn integers into floats."""
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) is int or type(value) is str else None
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Integers are compared, not converted: JSON knows some that no float holds.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, ImageRecord]:
@@ -146,10 +167,10 @@ def _images_of_dataset(images: Sequence[Any], path: Path) -> dict[int | str, Ima
     for index, image in enumerate(images):
         if not isinstance(image, dict):
             raise InputError(f"images[{index}] is not an object", file=path, remedy="See examples/FORMATS.md")
-        image_id = image.get("id")
-        if type(image_id) is not int and type(image_id) is not str:
+        image_id = _as_id(image.get("id"))
+        if image_id is None:
             raise InputError(
-                f"images[{index}] has the id {image_id!r}", file=path, remedy="Write an integer or a string"
+                f"images[{index}] has the id {image.get('id')!r}", file=path, remedy="Write an integer or a string"
             )
         if image_id in records:
             raise InputError("the image is listed twice", file=path, image_id=image_id, remedy="Keep one of them")
@@ -197,6 +218,19 @@ def with_image_info(results: Results, info: Path) -> Results:
     return replace(results, images=tuple(entries))
 
 
+def check_output(results: Results, out: Path) -> None:
+    """Make sure that `write` could write there.
+
+    Raises:
+        InputError: `out` is the input itself or a folder, or its folder cannot be made or written to.
+    """
+    if out.exists() and out.samefile(results.path):
+        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
+    if out.is_dir():
+        raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
+    ensure_folder(out.parent)
+
+
 def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
     """Write the input again with new masks: same form, same order, all other fields as they were.
 
@@ -208,20 +242,16 @@ def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> N
         out: the file to write; it appears whole or not at all.
 
     Raises:
-        InputError: `out` is the input itself, or its folder cannot be written to.
+        InputError: see `check_output`.
     """
-    if out.exists() and out.samefile(results.path):
-        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
-    if out.is_dir():
-        raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
-    ensure_folder(out.parent)
-    records = results.document if results.kind == RESULTS else results.document.get("annotations", [])
+    check_output(results, out)
+    records = results.document if results.kind == RESULTS else results.document["annotations"]
     updated = [
         record if rle is None else _with_mask(record, rle) for record, rle in zip(records, segmentations, strict=True)
     ]
     document = updated if results.kind == RESULTS else {**results.document, "annotations": updated}
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        json.dump(document, stream)
+        stream.write(json.dumps(document))  # many times as fast as json.dump, which writes in Python
 
 
 def _with_mask(record: Mapping[str, Any], rle: RLE) -> dict[str, Any]:

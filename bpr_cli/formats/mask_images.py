@@ -12,58 +12,93 @@ from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.images import image_size
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
-from bpr_cli.masks import RLE, decode_rle, to_frame
+from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.masks import RLE, Mask, decode_rle, to_frame
 
 KIND = "mask-images"
 
 
 def read(image: Path, masks: Sequence[Path]) -> Results:
-    """One instance a mask image, in the order given.
+    """One instance a mask image, in the order given. The image's id is the photo's file name.
+
+    Args:
+        image: the photo.
+        masks: mask images of the photo's size, or of its size once turned as its EXIF says: the record's size follows
+            the first.
 
     Raises:
-        InputError: the photo cannot be read; two masks have one file name.
+        InputError: the photo or the first mask cannot be read, there is no mask, two masks have one name.
     """
+    if not masks:
+        raise InputError("there are no masks", file=image, remedy="Give one or more mask images")
     height, width = image_size(image)
+    if image_size(masks[0]) == (width, height):
+        height, width = width, height
     names: dict[str, Path] = {}
     for mask in masks:
-        if mask.name in names:
+        name = _output_name(mask).casefold()  # one file on Windows and macOS
+        if name in names:
             raise InputError(
-                f"has the file name of {names[mask.name]}",
+                f"has the name of {names[name]}",
                 file=mask,
                 remedy="Refined masks keep their names: rename one",
             )
-        names[mask.name] = mask
+        names[name] = mask
     record = ImageRecord(image.name, image.name, height, width)
     instances = tuple(Instance(i, image.name, mask, None, None, False, {}, mask) for i, mask in enumerate(masks))
     return Results(image, KIND, (ImageInstances(record, instances),), len(masks), {}, None)
 
 
-def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
-    """Write each mask as 8-bit PNG, 0 and 255, under its own file name into the folder `out`.
+def _output_name(mask: Path) -> str:
+    return mask.with_suffix(".png").name
 
-    A mask whose segmentation is None is written as it was.
+
+def check_output(results: Results, out: Path) -> None:
+    """Make sure that `write` could write there.
 
     Raises:
-        InputError: the folder cannot be made, or it is that of the input masks.
+        InputError: `out` is a file, cannot be made or written to, or is where the photo or a mask would be replaced.
     """
-    (entry,) = results.images
     if out.exists() and not out.is_dir():
         raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
     ensure_folder(out)
-    for instance in entry.instances:
-        if (out / instance.segmentation.name).exists() and (out / instance.segmentation.name).samefile(
-            instance.segmentation
-        ):
-            raise InputError(
-                "the output would replace this mask", file=instance.segmentation, remedy="Choose another -o"
-            )
-    for instance, rle in zip(entry.instances, segmentations, strict=True):
-        if rle is None:
-            target = out / instance.segmentation.name
-            with replacing(target) as temporary:
-                temporary.write_bytes(instance.segmentation.read_bytes())
+    masks = [instance.segmentation for instance in results.images[0].instances]
+    inputs = [path for path in (results.path, *masks) if path.exists()]
+    for mask in masks:
+        target = out / _output_name(mask)
+        replaced = next((path for path in inputs if target.exists() and target.samefile(path)), None)
+        if replaced is not None:
+            raise InputError("the output would replace this input", file=replaced, remedy="Choose another -o")
+
+
+def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
+    """Write each mask as 8-bit PNG, 0 and 255, under its own name (with the ending .png) into the folder `out`.
+
+    A mask whose segmentation is None keeps its foreground; one that cannot be read is copied as it is.
+
+    Raises:
+        InputError: see `check_output`.
+    """
+    check_output(results, out)
+    for instance, rle in zip(results.images[0].instances, segmentations, strict=True):
+        try:
+            mask = _as_given(instance) if rle is None else decode_rle(rle)
+        except InputError:
+            _copy(instance.segmentation, out)
             continue
-        frame = to_frame(decode_rle(rle))
-        data = cv2.imencode(".png", frame * np.uint8(255))[1].tobytes()
-        with replacing((out / instance.segmentation.name).with_suffix(".png")) as temporary:
+        data = cv2.imencode(".png", to_frame(mask) * np.uint8(255))[1].tobytes()
+        with replacing(out / _output_name(instance.segmentation)) as temporary:
             temporary.write_bytes(data)
+
+
+def _as_given(instance: Instance) -> Mask:
+    """The mask at its own size, whatever the photo's."""
+    return decode_mask(instance, *image_size(instance.segmentation))
+
+
+def _copy(mask: Path, out: Path) -> None:
+    """What `refine` skipped because it is broken stays in the output, so that nothing is lost unseen."""
+    if not mask.is_file():
+        return
+    with replacing(out / _output_name(mask)) as temporary:
+        temporary.write_bytes(mask.read_bytes())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import coco, mask_images, read_results, write_results
+from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
 from bpr_cli.formats.images import ImageFinder, read_image
 from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
@@ -63,7 +63,7 @@ def refine(
     images: Path | None = None,
     image_info: Path | None = None,
     masks: Sequence[Path] = (),
-    model: str | PathLike[str] = DEFAULT_MODEL,
+    model: str | PathLike[str] | Refiner = DEFAULT_MODEL,
     settings: RefineSettings | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -79,8 +79,10 @@ def refine(
         image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
             image id.
         masks: mask images of the photo `input`.
-        model, device, precision: as in `Refiner.from_pretrained`.
+        model: as in `Refiner.from_pretrained`, or a refiner already loaded (then `settings`, `device` and `precision`
+            are its own).
         settings: patches, flips, blending, batch size.
+        device, precision: as in `Refiner.from_pretrained`.
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
 
@@ -90,22 +92,25 @@ def refine(
     results = mask_images.read(input, masks) if masks else read_results(input)
     if image_info is not None:
         results = coco.with_image_info(results, image_info)
-    refiner = Refiner.from_pretrained(model, device, precision, settings)
-    return refine_results(refiner, results, output, images=images, skip_bad=skip_bad, quiet=quiet)
-
-
-def refine_results(
-    refiner: Refiner,
-    results: Results,
-    output: Path,
-    *,
-    images: Path | None = None,
-    skip_bad: bool = False,
-    quiet: bool = False,
-) -> RefineSummary:
-    """`refine` for results already read and a refiner already loaded."""
+    # What can be known to fail is found out before the model is loaded and the work begins.
+    check_output(results, output)
     skipped: list[str] = []
     paths = _find_images(results, images, skipped if skip_bad else None)
+    refiner = model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings)
+    segmentations, changed, patches = _refine_masks(refiner, results, paths, skipped, skip_bad, quiet)
+    write_results(results, segmentations, output)
+    return RefineSummary(results.count, changed, patches, tuple(skipped))
+
+
+def _refine_masks(
+    refiner: Refiner,
+    results: Results,
+    paths: dict[int | str, Path],
+    skipped: list[str],
+    skip_bad: bool,
+    quiet: bool,
+) -> tuple[list[RLE | None], int, int]:
+    """New masks by index (None: as it was), how many changed, how many patches it took."""
     entries = [entry for entry in results.images if entry.image.id in paths]
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
@@ -129,8 +134,7 @@ def refine_results(
             patches += count
             changed += is_changed
             bar.update()
-    write_results(results, segmentations, output)
-    return RefineSummary(results.count, changed, patches, tuple(skipped))
+    return segmentations, changed, patches
 
 
 def _find_images(results: Results, folder: Path | None, skipped: list[str] | None) -> dict[int | str, Path]:

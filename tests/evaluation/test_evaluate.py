@@ -218,6 +218,17 @@ def test_a_mask_of_another_size_than_its_image_is_named(truth: Path, tmp_path: P
         run(write(tmp_path / "r.json", [bad]), truth)
 
 
+def test_images_without_a_size_take_it_from_their_masks_or_are_named(truth: Path, tmp_path: Path) -> None:
+    document = json.loads(truth.read_text())
+    for image in document["images"]:
+        del image["height"], image["width"]
+    results = write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20))])
+    assert run(results, write(tmp_path / "sizes.json", document)).figures.iou == 1
+    document["annotations"].pop()
+    with pytest.raises(InputError, match="image 2: the image has no height and width"):
+        run(results, write(tmp_path / "none.json", document))
+
+
 def test_results_are_no_ground_truth(truth: Path, tmp_path: Path) -> None:
     results = write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20))])
     with pytest.raises(InputError, match="not ground truth"):

@@ -16,6 +16,7 @@ from bpr_cli.formats.segmentation import rle_size
 from bpr_cli.masks import RLE, bbox_xywh, decode_rle
 
 RESULTS, DATASET = "coco-results", "coco-dataset"
+WRITE_AGAIN = "Write the file again"
 NAMED = 5  # keys of an unknown object named in an error
 
 
@@ -29,8 +30,11 @@ def read(path: Path) -> Results:
     if isinstance(document, list):
         images = _images_of_results(document, path)
         return Results(path, RESULTS, _group(images, document, path), len(document), {}, document)
-    if isinstance(document, dict) and all(isinstance(document.get(key), list) for key in ("images", "annotations")):
-        annotations = document["annotations"]
+    if isinstance(document, dict) and isinstance(document.get("images"), list):
+        annotations = document.get("annotations")
+        if not isinstance(annotations, list):
+            problem = "there are no annotations" if annotations is None else "annotations is not a list"
+            raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
         images = _images_of_dataset(document["images"], path)
         categories = _categories(document, path)
         return Results(path, DATASET, _group(images, annotations, path), len(annotations), categories, document)
@@ -48,7 +52,7 @@ def _parse(path: Path) -> Any:
     try:
         data = path.read_bytes()
         if not data or data.isspace():
-            raise InputError("the file is empty", file=path, remedy="Write it again")
+            raise InputError("not valid JSON (line 1, column 1: the file is empty)", file=path, remedy=WRITE_AGAIN)
         return json.loads(data)  # bytes: a byte order mark and UTF-16, as PowerShell writes it, are understood
     except InputError:
         raise
@@ -56,12 +60,12 @@ def _parse(path: Path) -> Any:
         raise InputError(
             f"not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})",
             file=path,
-            remedy="Write the file again",
+            remedy=WRITE_AGAIN,
         ) from error
     except UnicodeDecodeError as error:
         raise InputError("not a text file in UTF-8", file=path, remedy="Give a COCO JSON file") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
-        raise InputError(f"not JSON that can be read ({error})", file=path, remedy="Write the file again") from error
+        raise InputError(f"not JSON that can be read ({error})", file=path, remedy=WRITE_AGAIN) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
 
@@ -115,7 +119,7 @@ def _image_id(record: Any, index: int, path: Path, key: str) -> int | str:
             f"it is a {type(record).__name__}, not an object", file=path, index=index, remedy="See examples/FORMATS.md"
         )
     if record.get(key) is None:
-        raise InputError(f"there is no {key}", file=path, index=index, remedy="Write it, an integer or a string")
+        raise InputError(f"its {key} is None or missing", file=path, index=index, remedy="Write an integer or a string")
     image_id = _as_id(record[key])
     if image_id is None:
         raise InputError(f"its {key} is {record[key]!r}", file=path, index=index, remedy="Write an integer or a string")

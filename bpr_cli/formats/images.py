@@ -197,8 +197,8 @@ def _whole_file(path: Path) -> NDArray[np.uint8]:
     """The file's bytes: (N,) uint8; InputError for a truncated file.
 
     OpenCV 4 fills what a truncated JPEG lacks with grey and only warns on stderr. So its end mark is looked for, which
-    costs nothing. Only a file without one near its end (a truncated one, a phone's photo with a film behind it, another
-    format) is decoded by Pillow too, which tells them apart.
+    costs nothing. Only a file without one near its end (truncated, or a phone's photo with a film behind it) is decoded
+    by Pillow too, which tells the two apart. Truncated files of other formats are refused by OpenCV itself.
     """
     try:
         data = path.read_bytes()
@@ -207,9 +207,9 @@ def _whole_file(path: Path) -> NDArray[np.uint8]:
             f"the image cannot be read ({error.strerror})", file=path, remedy="Replace the file"
         ) from error
     end = data[-END_LENGTH:]
-    whole_jpeg = data.startswith(b"\xff\xd8") and b"\xff\xd9" in end
-    whole_png = data.startswith(b"\x89PNG") and b"IEND" in end
-    if not whole_jpeg and not whole_png:
+    cut_jpeg = data.startswith(b"\xff\xd8") and b"\xff\xd9" not in end
+    cut_png = data.startswith(b"\x89PNG") and b"IEND" not in end
+    if cut_jpeg or cut_png:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 image.load()

@@ -62,7 +62,8 @@ def main() -> None:
             run()
             best[name] = min(best[name], (time.perf_counter() - start) / size)
 
-    title = f"{arguments.model}, {device}, torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
+    machine = f"{torch.get_num_threads()} threads, {platform.machine()}"
+    title = f"{arguments.model}, {device}, torch {torch.__version__}, {machine}"
     table = Table("way", "ms a patch", "patches/s", "times plain", title=title)
     for name, seconds in best.items():
         ratio = best["plain torch, fp32, batch 1"] / seconds

@@ -19,7 +19,8 @@ class ZooModel:
         name: what `--model` takes.
         network, input_size: from its config.
         data, licence: what it was trained on, and under which licence its weights are.
-        figures: figure -> (before, after) refinement on the validation set that the card names, fractions 0..1.
+        measured_on: the validation set of the figures.
+        figures: figure -> (before, after) refinement, fractions 0..1.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ZooModel:
     input_size: int
     data: str
     licence: str
+    measured_on: str
     figures: Mapping[str, tuple[float, float]]
 
 
@@ -38,5 +40,9 @@ def zoo_models() -> list[ZooModel]:
         config = ModelConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), folder / CONFIG_FILE)
         card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
         figures = {key: (before, after) for key, (before, after) in card["figures"].items()}
-        models.append(ZooModel(name, config.network, config.input_size, card["data"], card["licence"], figures))
+        models.append(
+            ZooModel(
+                name, config.network, config.input_size, card["data"], card["licence"], card["measured_on"], figures
+            )
+        )
     return models

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bpr_cli.network.checkpoint import CONFIG_FILE, ModelConfig, zoo_folder, zoo_names
+from bpr_cli.network.checkpoint import zoo_folder, zoo_names
 
 CARD_FILE = "card.json"
 
@@ -17,16 +17,12 @@ class ZooModel:
 
     Attributes:
         name: what `--model` takes.
-        network, input_size: from its config.
-        data, licence: what it was trained on, and under which licence its weights are.
+        licence: of the weights.
         measured_on: the validation set of the figures.
         figures: figure -> (before, after) refinement, fractions 0..1.
     """
 
     name: str
-    network: str
-    input_size: int
-    data: str
     licence: str
     measured_on: str
     figures: Mapping[str, tuple[float, float]]
@@ -36,13 +32,7 @@ def zoo_models() -> list[ZooModel]:
     """The models that ship, by name."""
     models = []
     for name in zoo_names():
-        folder = zoo_folder() / name
-        config = ModelConfig.from_json((folder / CONFIG_FILE).read_text(encoding="utf-8"), folder / CONFIG_FILE)
-        card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+        card = json.loads((zoo_folder() / name / CARD_FILE).read_text(encoding="utf-8"))
         figures = {key: (before, after) for key, (before, after) in card["figures"].items()}
-        models.append(
-            ZooModel(
-                name, config.network, config.input_size, card["data"], card["licence"], card["measured_on"], figures
-            )
-        )
+        models.append(ZooModel(name, card["licence"], card["measured_on"], figures))
     return models

@@ -73,12 +73,10 @@ def model_table(models: Sequence[ZooModel]) -> Table:
     measured = "; ".join(dict.fromkeys(model.measured_on for model in models))
     caption = f"in percent, before -> after refinement, measured on {measured}"
     table = Table(header_style="bold", caption=caption, caption_justify="left")
-    for name in ("model", "network", "licence"):
+    for name in ("model", "licence", "Boundary IoU", "contour F", "AP"):
         table.add_column(name, no_wrap=True)
-    for name in ("Boundary IoU", "contour F", "AP"):
-        table.add_column(name, justify="right")
     for model in models:
         figures = (model.figures[key] for key in ("boundary_iou", "contour_f", "ap"))
         cells = (f"{_percent(before)} -> {_percent(after)}" for before, after in figures)
-        table.add_row(model.name, model.network, model.licence, *cells)
+        table.add_row(model.name, model.licence, *cells)
     return table

@@ -133,3 +133,15 @@ def test_training_can_begin_from_a_model(shard_folder, tmp_path):
     first, second = (checkpoint.load(tmp_path / name)[0].state_dict() for name in ("first", "second"))
     weight = "decode_head.conv_seg.weight"
     assert torch.allclose(first[weight], second[weight], atol=1e-6)
+
+
+def test_tensorboard_events_are_written_on_request(shard_folder, tmp_path):
+    pytest.importorskip("tensorboard")
+    train([shard_folder], tmp_path / "run", settings(steps=1), workers=0, tensorboard=True, quiet=True)
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_workers_read_the_same_batches(shard_folder, tmp_path):
+    for workers in (0, 1):
+        train([shard_folder], tmp_path / str(workers), settings(steps=3), save_every=1, workers=workers, quiet=True)
+    assert losses(tmp_path / "0") == losses(tmp_path / "1")

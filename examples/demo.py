@@ -13,7 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bpr_cli.evaluation.evaluate import Evaluation, ObjectScores, evaluate
+from bpr_cli.evaluation.evaluate import evaluate
+from bpr_cli.evaluation.figures import Evaluation, ObjectScores
 from bpr_cli.files import ensure_folder
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import ImageFinder, read_image

@@ -11,8 +11,13 @@ from bpr_cli.formats.segmentation import rle_size
 SCORE_TOLERANCE = 1e-3  # tools round scores when they write them
 
 
-def check_truth(truth: Results) -> set[int]:
-    """The ground truth's category ids; InputError if it cannot serve as ground truth."""
+def check_truth(truth: Results, group_by: str | None = None) -> set[int]:
+    """The ground truth's category ids; InputError if it cannot serve as ground truth.
+
+    Args:
+        truth: as read.
+        group_by: a field that each of its images must have.
+    """
     if truth.kind == "coco-results":
         raise InputError(
             "this is a list of detections, not ground truth",
@@ -20,10 +25,24 @@ def check_truth(truth: Results) -> set[int]:
             remedy="Give the COCO annotation file (with images, annotations and categories) as ground truth",
         )
     categories = set(truth.categories)
+    seen: set[object] = set()
     for instance in in_order(truth):
         if instance.category_id is None:
             raise _fault(truth, instance, "the object has no category_id", "Add one to each annotation")
+        number = instance.fields.get("id")
+        if number is not None and number in seen:
+            raise _fault(truth, instance, f"the annotation id {number} is used twice", "Give each annotation its own")
+        seen.add(number)
         categories.add(instance.category_id)
+    for entry in truth.images:
+        if group_by is not None and group_by not in entry.image.fields:
+            known = ", ".join(sorted(name for name in entry.image.fields if name != "id"))
+            raise InputError(
+                f"the image has no field {group_by}",
+                file=truth.path,
+                image_id=entry.image.id,
+                remedy=f"Name one of its fields: {known}",
+            )
     return categories
 
 

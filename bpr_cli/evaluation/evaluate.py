@@ -7,279 +7,224 @@ before and after compare the same detection with the same object.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-
-from bpr_cli.evaluation.average_precision import EvaluatedImage, average_precision
-from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
+from bpr_cli.evaluation.average_f import ContourTally
+from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, Rules, average_precision
 from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth, frame_size
-from bpr_cli.evaluation.matching import CodedInstance, best_detections, best_truths, same_class_ious
-from bpr_cli.formats import read_results
-from bpr_cli.formats.records import ImageInstances, Instance, Results
-from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import RLE, Mask, encode_rle, intersection_over_union
+from bpr_cli.evaluation.cityscapes import official_precision
+from bpr_cli.evaluation.compare import BoundOnImage, CompareSettings, FileOnImage, ImageComparison, compare_image
+from bpr_cli.evaluation.figures import (
+    CategoryFigures,
+    Evaluation,
+    Figures,
+    ImageId,
+    MaskScores,
+    Scored,
+    UpperBound,
+    mean,
+)
+from bpr_cli.evaluation.inputs import EvaluationInputs, read_inputs
+from bpr_cli.evaluation.matching import THRESHOLDS
+from bpr_cli.evaluation.settings import EvaluationSettings
+from bpr_cli.formats import cityscapes
+from bpr_cli.formats.records import Instance, Results
 from bpr_cli.progress import progress_bar
 
-MATCHED = 0.5  # a detection's IoU with its object, before refinement, from which a change is counted
-NOTICEABLE = 0.002  # the change in IoU beyond which an instance counts as improved or harmed
-
-ImageId: TypeAlias = int | str
-
-
-@dataclass(frozen=True, slots=True)
-class MaskScores:
-    """How well one mask fits its object; each 0..1."""
-
-    iou: float
-    boundary_iou: float
-    contour_f: float
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectScores:
-    """A ground-truth object and its best detection.
-
-    Attributes:
-        truth, detection: their 0-based positions in the ground truth and in the results.
-        before: of the same detection in the baseline; None without one.
-    """
-
-    image_id: ImageId
-    truth: int
-    detection: int
-    after: MaskScores
-    before: MaskScores | None
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceChange:
-    """What refinement did to one detection, as IoU with the object `truth` that it fitted best before."""
-
-    image_id: ImageId
-    index: int
-    truth: int
-    iou_before: float
-    iou_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One file's figures, each 0..1; NaN where there is nothing to average.
-
-    Attributes:
-        ap, ap50, ap75: COCO average precision over masks.
-        boundary_ap: the same over min(mask IoU, Boundary IoU).
-        iou, boundary_iou, contour_f: means over the ground-truth objects that have a detection.
-    """
-
-    ap: float
-    ap50: float
-    ap75: float
-    boundary_ap: float
-    iou: float
-    boundary_iou: float
-    contour_f: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """All that `evaluate` found.
-
-    Attributes:
-        figures: of the results.
-        baseline: of the file that was refined; None without one.
-        images, detections: how many there are in the ground truth and in the results.
-        truths: number of ground-truth objects, crowds not counted.
-        objects: those of them that some detection of their class overlaps, each with the best one.
-        changes: every detection that matched an object with IoU > 0.5 before refinement, in the input's
-            order; empty without a baseline.
-        boundary_ratio, tolerance: the settings used.
-    """
-
-    figures: Figures
-    baseline: Figures | None
-    images: int
-    detections: int
-    truths: int
-    objects: tuple[ObjectScores, ...] = field(repr=False)
-    changes: tuple[InstanceChange, ...] = field(repr=False)
-    boundary_ratio: float
-    tolerance: float
-
-    @property
-    def difference(self) -> Figures | None:
-        """Results minus baseline, figure by figure; None without a baseline."""
-        if self.baseline is None:
-            return None
-        names = [item.name for item in fields(Figures)]
-        return Figures(**{name: getattr(self.figures, name) - getattr(self.baseline, name) for name in names})
-
-    @property
-    def improved(self) -> float:
-        """Share of `changes` that gained more than .002 IoU, 0..1; NaN if there are none."""
-        return _mean([change.iou_after - change.iou_before > NOTICEABLE for change in self.changes])
-
-    @property
-    def harmed(self) -> float:
-        """Share of `changes` that lost more than .002 IoU, 0..1; NaN if there are none."""
-        return _mean([change.iou_before - change.iou_after > NOTICEABLE for change in self.changes])
-
-    @property
-    def unchanged(self) -> float:
-        """Share of `changes` within .002 IoU, 0..1; NaN if there are none."""
-        return _mean([abs(change.iou_after - change.iou_before) <= NOTICEABLE for change in self.changes])
+BAND = 0.02  # Boundary IoU's band on COCO and LVIS, as a share of the image diagonal (Cheng et al., CVPR 2021)
+CITYSCAPES_BAND = 0.005  # the same on Cityscapes
 
 
 def evaluate(
-    results: Path | Results,
-    gt: Path | Results,
-    baseline: Path | Results | None = None,
+    results: Path,
+    gt: Path,
+    baseline: Path | None = None,
     *,
-    boundary_ratio: float = 0.02,
-    tolerance: float = 1.0,
+    settings: EvaluationSettings | None = None,
+    image_info: Path | None = None,
+    coco_classes: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
     """Compare results with ground truth, and with the file that they were refined from.
 
     Args:
-        results: detections, in any format that `read_results` reads, or read already.
-        gt: ground truth, likewise.
+        results: detections, in any format that `read_results` reads.
+        gt: ground truth: COCO or LVIS, or a folder of Cityscapes' `*_instanceIds.png`; each brings its own rules.
         baseline: what the results were refined from: the same detections in the same order.
-        boundary_ratio: band of Boundary IoU and Boundary AP as a share of the image diagonal; Cityscapes
-            has 0.005.
-        tolerance: pixels that two contours may lie apart in the contour F-score.
+        settings: see `EvaluationSettings`.
+        image_info, coco_classes: as in `read_inputs`.
         quiet: no progress bar.
 
     Raises:
         InputError: bad input; images or categories that the ground truth does not know; a detection without
             score; a baseline with other detections.
     """
-    after, truth = _read(results), _read(gt)
-    before = None if baseline is None else _read(baseline)
-    categories = check_truth(truth)
+    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes)
+    return evaluate_inputs(inputs, settings, quiet=quiet)
+
+
+def evaluate_inputs(
+    inputs: EvaluationInputs, settings: EvaluationSettings | None = None, *, quiet: bool = False
+) -> Evaluation:
+    """The same for files that were read already; see `evaluate`."""
+    settings = settings or EvaluationSettings()
+    after, truth, before = inputs.results, inputs.gt, inputs.baseline
+    categories = check_truth(truth, settings.group_by)
     check_detections(after, truth, categories)
     if before is not None:
         check_detections(before, truth, categories)
         check_same_detections(before, after)
+    rules = Rules(sorted(categories), truth.frequencies)
+    is_cityscapes = truth.kind == cityscapes.TRUTH
+    usual = CITYSCAPES_BAND if is_cityscapes else BAND
+    ratio = usual if settings.boundary_ratio is None else settings.boundary_ratio
+    how = CompareSettings(ratio, settings.tolerance, rules.limit, settings.upper_bounds, settings.group_by)
 
-    comparison = _Comparison(truth, boundary_ratio, tolerance)
-    entries_after, entries_before = _by_image(after), _by_image(before)
-    with progress_bar(len(truth.images), "evaluate", "image", quiet=quiet) as bar:
-        for entry in truth.images:
-            instances_before = entries_before.get(entry.image.id, ()) if before is not None else None
-            comparison.add(entry, entries_after.get(entry.image.id, ()), instances_before)
-            bar.update()
-    objects = tuple(comparison.objects)
-    scores_before = [item.before for item in objects if item.before is not None]
+    comparisons = _compare(truth, after, before, how, quiet)
+    objects = tuple(item for comparison in comparisons for item in comparison.objects)
+    names = {category: truth.categories.get(category, str(category)) for category in rules.categories}
+    work = _AveragePrecisions(rules, ratio, files=2 if before else 1, bounds=len(how.radii), quiet=quiet)
+    with work:
+        scored = work.score([item.after for item in comparisons], [item.after for item in objects], names)
+        firsts = [item.before for item in comparisons if item.before is not None]
+        before_scores = [item.before for item in objects if item.before is not None]
+        bounds = tuple(
+            UpperBound(radius, work.bound([item.bounds[position] for item in comparisons]))
+            for position, radius in enumerate(how.radii)
+        )
+        scored_baseline = None if before is None else work.score(firsts, before_scores, names)
+    if is_cityscapes:
+        scored = _with_official(scored, after, truth)
+        scored_baseline = _with_official(scored_baseline, before, truth) if scored_baseline and before else None
     return Evaluation(
-        _figures(comparison.after, categories, boundary_ratio, [item.after for item in objects]),
-        _figures(comparison.before, categories, boundary_ratio, scores_before) if before is not None else None,
+        scored,
+        scored_baseline,
         images=len(truth.images),
         detections=after.count,
         truths=sum(not instance.iscrowd for entry in truth.images for instance in entry.instances),
         objects=objects,
-        changes=tuple(sorted(comparison.changes, key=lambda change: change.index)),
-        boundary_ratio=boundary_ratio,
-        tolerance=tolerance,
+        changes=tuple(sorted((c for item in comparisons for c in item.changes), key=lambda change: change.index)),
+        upper_bounds=bounds,
+        category_names=names,
+        boundary_ratio=ratio,
+        tolerance=settings.tolerance,
+        rules="cityscapes" if is_cityscapes else "lvis" if rules.is_lvis else "coco",
+        group_by=settings.group_by,
     )
 
 
-class _Comparison:
-    """Gathers what is known image by image; keeps RLE, lets go of pixels."""
+def _with_official(scored: Scored, results: Results, truth: Results) -> Scored:
+    """With the Cityscapes script's own figures."""
+    official = official_precision(results, truth)
+    figures = replace(scored.figures, cityscapes_ap=official.ap, cityscapes_ap50=official.ap50)
+    return replace(scored, figures=figures, cityscapes_classes=official.classes)
 
-    def __init__(self, truth: Results, boundary_ratio: float, tolerance: float) -> None:
-        self.truth = truth
-        self.boundary_ratio = boundary_ratio
-        self.tolerance = tolerance
-        self.after: list[EvaluatedImage] = []
-        self.before: list[EvaluatedImage] = []
-        self.objects: list[ObjectScores] = []
-        self.changes: list[InstanceChange] = []
 
-    def add(self, entry: ImageInstances, after: Sequence[Instance], before: Sequence[Instance] | None) -> None:
-        """Compare one image's detections (and the same ones before refinement) with its objects."""
-        height, width = frame_size(entry, self.truth)
-        truths = _Decoded(entry.instances, height, width)
-        found = _Decoded(after, height, width)
-        first = None if before is None else _Decoded(before, height, width)
-        self.after.append(EvaluatedImage(height, width, truths.coded, found.coded))
-        deciding = found if first is None else first
-        ious_DT = same_class_ious(deciding.coded, truths.coded)
-        for match in best_detections(ious_DT):
-            mask = truths.masks[match.truth]
-            self.objects.append(
-                ObjectScores(
-                    entry.image.id,
-                    entry.instances[match.truth].index,
-                    after[match.detection].index,
-                    self._scores(found.masks[match.detection], mask),
-                    None if first is None else self._scores(first.masks[match.detection], mask),
+def _compare(
+    truth: Results, after: Results, before: Results | None, settings: CompareSettings, quiet: bool
+) -> list[ImageComparison]:
+    entries_after, entries_before = _by_image(after), _by_image(before)
+    comparisons = []
+    with progress_bar(len(truth.images), "compare masks", "image", quiet=quiet) as bar:
+        for entry in truth.images:
+            image_id = entry.image.id
+            comparisons.append(
+                compare_image(
+                    entry.image,
+                    entry.instances,
+                    entries_after.get(image_id, ()),
+                    None if before is None else entries_before.get(image_id, ()),
+                    frame_size(entry, truth),
+                    settings,
                 )
             )
-        if first is None:
-            return
-        self.before.append(EvaluatedImage(height, width, truths.coded, first.coded))
-        for match in best_truths(ious_DT, above=MATCHED):
-            iou_after = intersection_over_union(found.masks[match.detection], truths.masks[match.truth])
-            index, truth_index = after[match.detection].index, entry.instances[match.truth].index
-            self.changes.append(InstanceChange(entry.image.id, index, truth_index, match.iou, iou_after))
+            bar.update()
+    return comparisons
 
-    def _scores(self, mask: Mask, truth: Mask) -> MaskScores:
-        return MaskScores(
-            intersection_over_union(mask, truth),
-            boundary_iou(mask, truth, self.boundary_ratio),
-            contour_f_score(mask, truth, self.tolerance),
+
+class _AveragePrecisions:
+    """Counts AP and Boundary AP of several files, with one progress bar over all of them."""
+
+    def __init__(self, rules: Rules, ratio: float, files: int, bounds: int, quiet: bool) -> None:
+        self._rules, self._ratio = rules, ratio
+        self._bar = progress_bar(2 * (files + bounds), "average precision", "run", quiet=quiet)
+
+    def __enter__(self) -> None:
+        self._bar.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.__exit__(*error)
+
+    def score(self, images: Sequence[FileOnImage], scores: Sequence[MaskScores], names: Mapping[int, str]) -> Scored:
+        """All figures of one file."""
+        masks, boundaries = self._both([image.evaluated for image in images])
+        counts = dict.fromkeys(names, 0)
+        for image in images:
+            for item in image.evaluated.truths:
+                if not item.instance.iscrowd and item.instance.category_id is not None:
+                    counts[item.instance.category_id] += 1
+        tally = ContourTally(len(THRESHOLDS))
+        for image in images:
+            for category, step, f_score in image.contours:
+                tally.add(category, step, f_score)
+        contours = tally.average([category for category, count in counts.items() if count])
+        figures = replace(
+            _figures(masks, boundaries, scores), af=contours.af, af_pooled=contours.pooled, af_zero=contours.zero
         )
+        categories = tuple(
+            CategoryFigures(
+                category,
+                name,
+                counts[category],
+                masks.by_category[category],
+                boundaries.by_category[category],
+                contours.by_category.get(category, math.nan),
+            )
+            for category, name in names.items()
+        )
+        return Scored(figures, contours.cells, categories)
+
+    def bound(self, images: Sequence[BoundOnImage]) -> Figures:
+        """The figures of an upper bound."""
+        masks, boundaries = self._both([image.evaluated for image in images])
+        return _figures(masks, boundaries, [score for image in images for score in image.scores])
+
+    def _both(self, images: Sequence[EvaluatedImage]) -> tuple[Precision, Precision]:
+        masks = average_precision(images, self._rules)
+        self._bar.update()
+        boundaries = average_precision(images, self._rules, "boundary", self._ratio)
+        self._bar.update()
+        return masks, boundaries
 
 
-class _Decoded:
-    """One image's instances as masks and as RLE."""
-
-    def __init__(self, instances: Sequence[Instance], height: int, width: int) -> None:
-        self.masks = [decode_mask(instance, height, width) for instance in instances]
-        self.coded = [
-            CodedInstance(instance, _rle(instance, mask)) for instance, mask in zip(instances, self.masks, strict=True)
-        ]
-
-
-def _rle(instance: Instance, mask: Mask) -> RLE:
-    """The instance's mask as compressed RLE: the one it came with, where it did."""
-    given = instance.segmentation
-    if isinstance(given, dict) and isinstance(given.get("counts"), str):
-        return {"size": [mask.image_height, mask.image_width], "counts": given["counts"]}
-    return encode_rle(mask)
-
-
-def _figures(
-    images: Sequence[EvaluatedImage],
-    categories: set[int],
-    boundary_ratio: float,
-    scores: Sequence[MaskScores],
-) -> Figures:
-    masks = average_precision(images, categories)
-    boundaries = average_precision(images, categories, "boundary", boundary_ratio)
+def _figures(masks: Precision, boundaries: Precision, scores: Sequence[MaskScores]) -> Figures:
     return Figures(
-        masks.ap,
-        masks.ap50,
-        masks.ap75,
-        boundaries.ap,
-        _mean([item.iou for item in scores]),
-        _mean([item.boundary_iou for item in scores]),
-        _mean([item.contour_f for item in scores]),
+        ap=masks.ap,
+        ap50=masks.ap50,
+        ap75=masks.ap75,
+        ap_s=masks.ap_s,
+        ap_m=masks.ap_m,
+        ap_l=masks.ap_l,
+        ap_r=masks.ap_r,
+        ap_c=masks.ap_c,
+        ap_f=masks.ap_f,
+        ar_1=masks.ar_1,
+        ar_10=masks.ar_10,
+        ar=masks.ar,
+        boundary_ap=boundaries.ap,
+        boundary_ap50=boundaries.ap50,
+        boundary_ap75=boundaries.ap75,
+        boundary_ap_s=boundaries.ap_s,
+        boundary_ap_m=boundaries.ap_m,
+        boundary_ap_l=boundaries.ap_l,
+        iou=mean([item.iou for item in scores]),
+        boundary_iou=mean([item.boundary_iou for item in scores]),
+        contour_f=mean([item.contour_f for item in scores]),
     )
 
 
 def _by_image(results: Results | None) -> Mapping[ImageId, Sequence[Instance]]:
     return {entry.image.id: entry.instances for entry in results.images} if results is not None else {}
-
-
-def _read(given: Path | Results) -> Results:
-    return given if isinstance(given, Results) else read_results(given)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")

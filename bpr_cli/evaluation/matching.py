@@ -12,6 +12,8 @@ from pycocotools import mask as coco_mask
 from bpr_cli.formats.records import Instance
 from bpr_cli.masks import RLE
 
+THRESHOLDS = np.linspace(0.5, 0.95, 10)  # COCO's; linspace, as its rounding decides matches on the edge
+
 
 @dataclass(frozen=True, slots=True)
 class CodedInstance:
@@ -34,24 +36,30 @@ def same_class_ious(detections: Sequence[CodedInstance], truths: Sequence[CodedI
     """Mask IoU of each detection of an image with each of its ground-truth objects.
 
     Returns:
-        DxT float64, 0..1; 0 where the categories differ or the ground truth is a crowd.
+        DxT float64, 0..1; 0 where the categories differ. With a crowd: the share of the detection inside it,
+        as COCO counts it.
     """
     ious_DT = np.zeros((len(detections), len(truths)))
     if ious_DT.size == 0:
         return ious_DT
     kinds_D = np.array([detection.instance.category_id for detection in detections])
     kinds_T = np.array([truth.instance.category_id for truth in truths])
-    wanted_T = np.array([not truth.instance.iscrowd for truth in truths])
-    for kind in np.unique(kinds_T[wanted_T]):
+    for kind in np.unique(kinds_T):
         rows = np.flatnonzero(kinds_D == kind).tolist()
-        columns = np.flatnonzero((kinds_T == kind) & wanted_T).tolist()
+        columns = np.flatnonzero(kinds_T == kind).tolist()
         if rows:
             ious_DT[np.ix_(rows, columns)] = coco_mask.iou(
                 [detections[row].rle for row in rows],
                 [truths[column].rle for column in columns],
-                [0] * len(columns),
+                [int(truths[column].instance.iscrowd) for column in columns],
             )
     return ious_DT
+
+
+def without_crowds(ious_DT: NDArray[np.float64], truths: Sequence[CodedInstance]) -> NDArray[np.float64]:
+    """The same with 0 for every crowd."""
+    crowds_T = np.array([truth.instance.iscrowd for truth in truths], bool)
+    return np.where(crowds_T, 0.0, ious_DT)
 
 
 def best_detections(ious_DT: NDArray[np.float64]) -> list[Match]:
@@ -72,3 +80,51 @@ def best_truths(ious_DT: NDArray[np.float64], above: float = 0.0) -> list[Match]
     best_D = ious_DT.argmax(axis=1)
     pairs = zip(best_D.tolist(), ious_DT.max(axis=1).tolist(), strict=True)
     return [Match(row, column, iou) for row, (column, iou) in enumerate(pairs) if iou > above]
+
+
+def true_positives(
+    ious_DT: NDArray[np.float64],
+    detections: Sequence[CodedInstance],
+    truths: Sequence[CodedInstance],
+    limit: int,
+) -> list[list[Match]]:
+    """The true positives of one image at each of `THRESHOLDS`, matched by COCO's rules for AP.
+
+    In each class the detections take turns by falling score; each takes the free object that it overlaps most,
+    if that IoU reaches the threshold. A detection that only reaches a crowd is none.
+
+    Args:
+        ious_DT: what `same_class_ious` gave.
+        detections, truths: of the image.
+        limit: detections of a class that count, those of highest score.
+
+    Returns:
+        One list a threshold.
+    """
+    found: list[list[Match]] = [[] for _ in THRESHOLDS]
+    kinds_T = np.array([truth.instance.category_id for truth in truths])
+    crowds_T = np.array([truth.instance.iscrowd for truth in truths], bool)
+    kinds_D = np.array([detection.instance.category_id for detection in detections])
+    scores_D = np.array([detection.instance.score for detection in detections], float)
+    for kind in np.unique(kinds_T[~crowds_T]):
+        rows = np.flatnonzero(kinds_D == kind)
+        rows = rows[np.argsort(-scores_D[rows], kind="stable")][:limit]
+        columns = np.flatnonzero((kinds_T == kind) & ~crowds_T)
+        ious_RC = ious_DT[np.ix_(rows, columns)]
+        for matches, threshold in zip(found, THRESHOLDS.tolist(), strict=True):
+            for row, column in _take_turns(ious_RC, threshold):
+                matches.append(Match(int(rows[row]), int(columns[column]), float(ious_RC[row, column])))
+    return found
+
+
+def _take_turns(ious_RC: NDArray[np.float64], threshold: float) -> list[tuple[int, int]]:
+    free_C = np.ones(ious_RC.shape[1], bool)
+    taken = []
+    for row in np.flatnonzero((ious_RC >= threshold).any(axis=1)).tolist():
+        candidates_C = np.where(free_C, ious_RC[row], -1.0)
+        # The last of equals wins in COCO's code.
+        column = candidates_C.size - 1 - int(candidates_C[::-1].argmax())
+        if candidates_C[column] >= threshold:
+            free_C[column] = False
+            taken.append((row, column))
+    return taken

@@ -5,28 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bpr_cli.formats import coco, mask_images
+from bpr_cli.errors import InputError
+from bpr_cli.formats import cityscapes, coco, mask_images
 from bpr_cli.formats.records import Results
 from bpr_cli.masks import RLE
 
 __all__ = ["check_output", "read_results", "write_results"]
 
+WRITERS = {
+    coco.RESULTS: coco,
+    coco.DATASET: coco,
+    mask_images.KIND: mask_images,
+    cityscapes.RESULTS: cityscapes,
+}
+
 
 def read_results(path: Path) -> Results:
-    """Read a results or dataset file; its format is seen from its content.
+    """Read results or ground truth; the format is seen from the content.
+
+    Args:
+        path: a COCO or LVIS JSON file, or a Cityscapes folder.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.
     """
-    return coco.read(path)
+    if not path.is_dir():
+        return coco.read(path)
+    if cityscapes.is_folder_of_truth(path):
+        return cityscapes.read_truth(path)
+    if cityscapes.is_folder_of_results(path):
+        return cityscapes.read_results(path)
+    raise InputError(
+        "the folder holds neither Cityscapes results (*.txt) nor ground truth (*_instanceIds.png)",
+        file=path,
+        remedy="Give such a folder, or a COCO JSON file",
+    )
 
 
 def check_output(results: Results, out: Path) -> None:
     """Make sure, before the work, that `write_results` could write there; InputError if not."""
-    if results.kind == mask_images.KIND:
-        mask_images.check_output(results, out)
-    else:
-        coco.check_output(results, out)
+    if results.kind == cityscapes.TRUTH:
+        raise InputError(
+            "this is ground truth, which has nothing to refine", file=results.path, remedy="Give a folder of results"
+        )
+    WRITERS[results.kind].check_output(results, out)
 
 
 def write_results(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
@@ -35,7 +57,4 @@ def write_results(results: Results, segmentations: Sequence[RLE | None], out: Pa
     Raises:
         InputError: `out` cannot be written, or is the input.
     """
-    if results.kind == mask_images.KIND:
-        mask_images.write(results, segmentations, out)
-    else:
-        coco.write(results, segmentations, out)
+    WRITERS[results.kind].write(results, segmentations, out)

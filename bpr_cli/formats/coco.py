@@ -37,7 +37,8 @@ def read(path: Path) -> Results:
             raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
         images = _images_of_dataset(document["images"], path)
         categories = _categories(document, path)
-        return Results(path, DATASET, _group(images, annotations, path), len(annotations), categories, document)
+        grouped = _group(images, annotations, path)
+        return Results(path, DATASET, grouped, len(annotations), categories, document, _frequencies(document, path))
     found = f"a {type(document).__name__}"
     if isinstance(document, dict):
         found = f"an object with {', '.join(list(document)[:NAMED]) or 'nothing in it'}"
@@ -190,16 +191,36 @@ def _images_of_dataset(images: Sequence[Any], path: Path) -> dict[int | str, Ima
 
 
 def _categories(document: Mapping[str, Any], path: Path) -> dict[int, str]:
+    names: dict[int, str] = {}
     try:
-        return {
-            category["id"]: str(category.get("name", category["id"])) for category in document.get("categories", [])
-        }
+        for category in document.get("categories", []):
+            number = category["id"]
+            if number in names:
+                raise InputError(
+                    f"category {number} is listed twice", file=path, remedy="Keep one of them in categories"
+                )
+            names[number] = str(category.get("name", number))
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError("a category has no id", file=path, remedy="Write categories as [{id, name}, ...]") from error
+    return names
+
+
+def _frequencies(document: Mapping[str, Any], path: Path) -> dict[int, str]:
+    """LVIS's frequency groups: a file is LVIS's if each of its categories has one."""
+    categories = document.get("categories", [])
+    found = {category["id"]: category.get("frequency") for category in categories}
+    if not categories or None in found.values():
+        return {}
+    for number, frequency in found.items():
+        if frequency not in ("r", "c", "f"):
+            raise InputError(
+                f"category {number} has the frequency {frequency!r}", file=path, remedy="LVIS knows r, c and f"
+            )
+    return found
 
 
 def with_image_info(results: Results, info: Path) -> Results:
-    """Results whose images take file name, size and other fields from a dataset's list of images.
+    """Results whose images take file name, size and other fields, and classes their names, from a dataset.
 
     Args:
         results: as read.
@@ -219,7 +240,7 @@ def with_image_info(results: Results, info: Path) -> Results:
                 "the image is not listed", file=info, image_id=entry.image.id, remedy="Give the list of these images"
             )
         entries.append(replace(entry, image=images[entry.image.id]))
-    return replace(results, images=tuple(entries))
+    return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info))
 
 
 def check_output(results: Results, out: Path) -> None:

@@ -70,6 +70,8 @@ class Results:
         images: in order of first appearance.
         count: number of instances over all images.
         categories: id -> name where the input says so.
+        document: the parsed input, for the writer: fields we do not own are kept as they were.
+        frequencies: LVIS: category id -> "r", "c" or "f"; empty for other files.
     """
 
     path: Path
@@ -77,4 +79,5 @@ class Results:
     images: tuple[ImageInstances, ...]
     count: int
     categories: Mapping[int, str]
-    document: Any  # the parsed input, for the writer: fields we do not own are kept as they were
+    document: Any
+    frequencies: Mapping[int, str] = field(default_factory=dict)

@@ -7,7 +7,8 @@ checked here first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pycocotools import mask as coco_mask
 from bpr_cli.errors import InputError
 from bpr_cli.formats.images import BROKEN
 from bpr_cli.formats.records import Instance
-from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle
+from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle, encode_rle
 
 # COCO's string form of a number: five bits a character from "0" on, the sixth bit says that more follow.
 FIRST_CHARACTER = 48
@@ -41,16 +42,40 @@ def decode_mask(instance: Instance, height: int, width: int) -> Mask:
     Raises:
         InputError: the segmentation is broken or not of the image's size; names file, image id and index.
     """
-    segmentation = instance.segmentation
-    try:
-        if height * width > MAX_PIXELS:
-            raise _BrokenError(f"an image of {height} x {width} pixels is too large", "Check the image's size")
+    with _located(instance):
+        _check_frame(height, width)
+        segmentation = instance.segmentation
         if isinstance(segmentation, Path):
             return _from_image(segmentation, height, width)
         if isinstance(segmentation, Mapping):
             return _from_rle(segmentation, height, width)
         if isinstance(segmentation, list):
             return _from_polygons(segmentation, height, width)
+        raise _BrokenError(
+            f"the segmentation is a {type(segmentation).__name__}", "Give RLE (size and counts) or a list of polygons"
+        )
+
+
+def compress_mask(instance: Instance, height: int, width: int) -> RLE:
+    """The mask of an instance as compressed RLE; one that came as such is checked and passed on, not decoded.
+
+    Args, Raises: as in `decode_mask`.
+    """
+    segmentation = instance.segmentation
+    if isinstance(segmentation, Mapping) and isinstance(segmentation.get("counts"), str):
+        with _located(instance):
+            _check_frame(height, width)
+            rle, runs = _checked_rle(segmentation, height, width)
+        if runs[1:].all():
+            return rle
+    return encode_rle(decode_mask(instance, height, width))
+
+
+@contextmanager
+def _located(instance: Instance) -> Iterator[None]:
+    """Turns what is wrong with a segmentation into an error that says where."""
+    try:
+        yield
     except _BrokenError as broken:
         raise InputError(
             broken.problem,
@@ -59,17 +84,15 @@ def decode_mask(instance: Instance, height: int, width: int) -> Mask:
             index=instance.index,
             remedy=broken.remedy,
         ) from None
-    raise InputError(
-        f"the segmentation is a {type(segmentation).__name__}",
-        file=instance.source,
-        image_id=instance.image_id,
-        index=instance.index,
-        remedy="Give RLE (size and counts) or a list of polygons",
-    )
+
+
+def _check_frame(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise _BrokenError(f"an image of {height} x {width} pixels is too large", "Check the image's size")
 
 
 class _BrokenError(Exception):
-    """What is wrong with a segmentation; `decode_mask` adds where."""
+    """What is wrong with a segmentation; `_located` adds where."""
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem)
@@ -85,6 +108,16 @@ def rle_size(segmentation: Any) -> tuple[int, int] | None:
 
 
 def _from_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Mask:
+    rle, runs = _checked_rle(segmentation, height, width)
+    mask = decode_rle(rle)
+    if runs[1:].all():
+        return mask
+    # Runs of length zero are legal, but pycocotools' box then takes in a pixel that is none of the mask's.
+    return crop_mask(mask.pixels_HW, mask.x1, mask.y1, height, width)
+
+
+def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> tuple[RLE, NDArray[np.int64]]:
+    """The RLE, compressed, and its run lengths, once both are known to make sense."""
     size = rle_size(segmentation)
     if size is None:
         raise _BrokenError(f"the RLE's size is {segmentation.get('size')!r}", "Write it as [height, width] in pixels")
@@ -94,22 +127,15 @@ def _from_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Mask:
             "Check that the results belong to these images, and that size is [height, width]",
         )
     counts = segmentation.get("counts")
-    rle: RLE
     if isinstance(counts, list):
         runs = _plain_runs(counts)
         _check_runs(runs, height, width)
-        rle = coco_mask.frPyObjects({"size": list(size), "counts": counts}, height, width)
-    elif isinstance(counts, (str, bytes)):
+        return coco_mask.frPyObjects({"size": list(size), "counts": counts}, height, width), runs
+    if isinstance(counts, (str, bytes)):
         runs = _string_runs(counts)
         _check_runs(runs, height, width)
-        rle = {"size": list(size), "counts": counts if isinstance(counts, str) else counts.decode("ascii")}
-    else:
-        raise _BrokenError(f"the RLE's counts are a {type(counts).__name__}", "Write a string or a list of integers")
-    mask = decode_rle(rle)
-    if runs[1:].all():
-        return mask
-    # Runs of length zero are legal, but pycocotools' box then takes in a pixel that is none of the mask's.
-    return crop_mask(mask.pixels_HW, mask.x1, mask.y1, height, width)
+        return {"size": list(size), "counts": counts if isinstance(counts, str) else counts.decode("ascii")}, runs
+    raise _BrokenError(f"the RLE's counts are a {type(counts).__name__}", "Write a string or a list of integers")
 
 
 def _plain_runs(counts: list[Any]) -> NDArray[np.int64]:

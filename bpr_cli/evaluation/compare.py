@@ -1,0 +1,214 @@
+"""One image's detections against its objects: everything of an evaluation that needs pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli.evaluation.average_precision import EvaluatedImage, area_of
+from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
+from bpr_cli.evaluation.figures import InstanceChange, MaskScores, ObjectScores
+from bpr_cli.evaluation.matching import (
+    CodedInstance,
+    best_detections,
+    best_truths,
+    same_class_ious,
+    true_positives,
+    without_crowds,
+)
+from bpr_cli.evaluation.upper_bound import true_near_boundary
+from bpr_cli.formats.records import ImageRecord, Instance
+from bpr_cli.formats.segmentation import compress_mask, decode_mask
+from bpr_cli.masks import Mask, encode_rle, intersection_over_union
+
+MATCHED = 0.5  # a detection's IoU with its object, before refinement, from which a change is counted
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """How images are compared; see `evaluate`.
+
+    Attributes:
+        limit: detections of a class that can be true positives.
+        radii: of upper bounds, in pixels.
+        group_by: field of the image record that names its group; None: each image is one.
+    """
+
+    boundary_ratio: float
+    tolerance: float
+    limit: int
+    radii: tuple[int, ...]
+    group_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileOnImage:
+    """What one file has on one image.
+
+    Attributes:
+        evaluated: its detections and the objects, for AP.
+        contours: (class, position of the IoU threshold, F-score) of each true positive.
+    """
+
+    evaluated: EvaluatedImage
+    contours: Sequence[tuple[int, int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundOnImage:
+    """One upper bound on one image: its detections for AP, and the scores of each object's best one."""
+
+    evaluated: EvaluatedImage
+    scores: Sequence[MaskScores]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageComparison:
+    """What one image adds to an evaluation; RLE, no pixels."""
+
+    after: FileOnImage
+    before: FileOnImage | None
+    objects: Sequence[ObjectScores]
+    changes: Sequence[InstanceChange]
+    bounds: Sequence[BoundOnImage]
+
+
+class _Instances:
+    """One image's instances as RLE, and as masks where somebody asks."""
+
+    def __init__(self, instances: Sequence[Instance], height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.coded = [CodedInstance(instance, compress_mask(instance, height, width)) for instance in instances]
+        self._masks: dict[int, Mask] = {}
+
+    def mask(self, position: int) -> Mask:
+        if position not in self._masks:
+            self._masks[position] = decode_mask(self.coded[position].instance, self.height, self.width)
+        return self._masks[position]
+
+
+def compare_image(
+    image: ImageRecord,
+    truths: Sequence[Instance],
+    after: Sequence[Instance],
+    before: Sequence[Instance] | None,
+    size: tuple[int, int],
+    settings: CompareSettings,
+) -> ImageComparison:
+    """Compare one image's detections, and the same ones before refinement, with its objects.
+
+    Args:
+        image: the ground truth's record.
+        truths, after, before: its objects, and detections in one order; None without a baseline.
+        size: its height and width.
+        settings: see `CompareSettings`.
+
+    Raises:
+        InputError: a broken segmentation, or one of another size.
+    """
+    true, found = _Instances(truths, *size), _Instances(after, *size)
+    first = None if before is None else _Instances(before, *size)
+    deciding = found if first is None else first
+    crowded_DT = same_class_ious(deciding.coded, true.coded)
+    ious_DT = without_crowds(crowded_DT, true.coded)
+    group = str(image.fields.get(settings.group_by, "")) if settings.group_by else str(image.id)
+    objects = []
+    for match in best_detections(ious_DT):
+        scores = [_scores(each, match.detection, true, match.truth, settings) for each in (found, first) if each]
+        objects.append(
+            ObjectScores(
+                image.id,
+                truths[match.truth].index,
+                after[match.detection].index,
+                scores[0],
+                scores[1] if first else None,
+                truths[match.truth].category_id or 0,
+                area_of(true.coded[match.truth]),
+                group,
+            )
+        )
+    changes = []
+    for match in best_truths(ious_DT, above=MATCHED) if first else ():
+        iou_after = intersection_over_union(found.mask(match.detection), true.mask(match.truth))
+        truth = truths[match.truth]
+        changes.append(
+            InstanceChange(
+                image.id,
+                after[match.detection].index,
+                truth.index,
+                match.iou,
+                iou_after,
+                truth.category_id or 0,
+                area_of(true.coded[match.truth]),
+                group,
+            )
+        )
+    return ImageComparison(
+        _on_image(image, found, true, same_class_ious(found.coded, true.coded) if first else crowded_DT, settings),
+        _on_image(image, first, true, crowded_DT, settings) if first else None,
+        objects,
+        changes,
+        [_bound(radius, image, deciding, true, ious_DT, settings) for radius in settings.radii],
+    )
+
+
+def _on_image(
+    image: ImageRecord, found: _Instances, true: _Instances, ious_DT: NDArray[np.float64], settings: CompareSettings
+) -> FileOnImage:
+    """The detections for AP, and the F-score of every true positive."""
+    f_scores: dict[tuple[int, int], float] = {}
+    contours = []
+    for step, matches in enumerate(true_positives(ious_DT, found.coded, true.coded, settings.limit)):
+        for match in matches:
+            pair = match.detection, match.truth
+            if pair not in f_scores:
+                f_scores[pair] = contour_f_score(
+                    found.mask(match.detection), true.mask(match.truth), settings.tolerance
+                )
+            contours.append((true.coded[match.truth].instance.category_id or 0, step, f_scores[pair]))
+    return FileOnImage(_evaluated(image, found, true), contours)
+
+
+def _evaluated(image: ImageRecord, found: _Instances, true: _Instances) -> EvaluatedImage:
+    return EvaluatedImage(
+        true.height,
+        true.width,
+        true.coded,
+        found.coded,
+        image.fields.get("neg_category_ids", ()),
+        image.fields.get("not_exhaustive_category_ids", ()),
+    )
+
+
+def _bound(
+    radius: int,
+    image: ImageRecord,
+    found: _Instances,
+    true: _Instances,
+    ious_DT: NDArray[np.float64],
+    settings: CompareSettings,
+) -> BoundOnImage:
+    """The detections with the pixels near their boundary taken from the object of their class they overlap most."""
+    coded = list(found.coded)
+    mixed: dict[int, Mask] = {}
+    for match in best_truths(ious_DT):
+        mask = true_near_boundary(found.mask(match.detection), true.mask(match.truth), radius)
+        mixed[match.detection] = mask
+        coded[match.detection] = replace(coded[match.detection], rle=encode_rle(mask))
+    scores = [_compared(mixed[match.detection], true.mask(match.truth), settings) for match in best_detections(ious_DT)]
+    return BoundOnImage(replace(_evaluated(image, found, true), detections=coded), scores)
+
+
+def _scores(found: _Instances, detection: int, true: _Instances, truth: int, settings: CompareSettings) -> MaskScores:
+    return _compared(found.mask(detection), true.mask(truth), settings)
+
+
+def _compared(mask: Mask, truth: Mask, settings: CompareSettings) -> MaskScores:
+    return MaskScores(
+        intersection_over_union(mask, truth),
+        boundary_iou(mask, truth, settings.boundary_ratio),
+        contour_f_score(mask, truth, settings.tolerance),
+    )

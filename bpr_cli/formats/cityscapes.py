@@ -1,0 +1,288 @@
+"""Cityscapes: folders of results (a text file an image, a mask image a detection) and of ground truth.
+
+The layout is the benchmark's own: each line of a text file is `mask.png labelID score`, the path relative to the
+text file; ground truth is `*_instanceIds.png`, where 26003 is the fourth car and 26 a group of cars.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bpr_cli.errors import InputError
+from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.formats.images import BROKEN, image_size
+from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
+from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle, encode_rle, to_frame
+
+RESULTS, TRUTH = "cityscapes-results", "cityscapes-gt"
+TRUTH_FILES = "*_instanceIds.png"
+
+# Label ids and names of the classes that the benchmark scores (cityscapesscripts, labels.py).
+CLASSES = {
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+IMAGE_NAME = re.compile(r"(?P<city>.+)_\d{6}_\d{6}")
+GROUP_END = 1000  # smaller ids are groups of objects that nobody told apart
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """One image's text file: its path in the folder, and the mask of each line (by index of the instance)."""
+
+    path: Path
+    text: str
+    masks: dict[int, Path]
+
+
+def is_folder_of_results(folder: Path) -> bool:
+    """Whether there are text files in it."""
+    return any(folder.rglob("*.txt"))
+
+
+def is_folder_of_truth(folder: Path) -> bool:
+    """Whether there are instance images in it."""
+    return any(folder.rglob(TRUTH_FILES))
+
+
+def image_name(file_name: str) -> str | None:
+    """City, sequence and frame, which name an image in all of Cityscapes' files; None if they are not there."""
+    found = IMAGE_NAME.match(Path(file_name).name)
+    return found[0] if found else None
+
+
+def read_results(folder: Path) -> Results:
+    """Read a folder of results; instances are in the order of the text files' names, then of their lines.
+
+    Raises:
+        InputError: a line that cannot be used, a mask listed twice or missing, two text files for one image.
+    """
+    entries: list[ImageInstances] = []
+    files: list[ResultFile] = []
+    seen: dict[Path, str] = {}
+    names: dict[str, Path] = {}
+    count = 0
+    for path in sorted(folder.rglob("*.txt")):
+        name = image_name(path.name)
+        if name is None:
+            raise InputError(
+                "the file's name tells no image", file=path, remedy="Name it city_000000_000019_pred.txt or the like"
+            )
+        if name in names:
+            raise InputError(f"the image has another file, {names[name]}", file=path, remedy="Keep one of them")
+        names[name] = path
+        text = _text(path)
+        instances: list[Instance] = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                instances.append(_instance(path, number, line, name, count + len(instances), folder, seen))
+        count += len(instances)
+        size = _size(instances)
+        city = IMAGE_NAME.fullmatch(name)
+        record = ImageRecord(name, f"{name}_leftImg8bit.png", *size, {"city": city["city"] if city else ""})
+        entries.append(ImageInstances(record, tuple(instances)))
+        masks = {item.index: item.segmentation.relative_to(folder) for item in instances}
+        files.append(ResultFile(path.relative_to(folder), text, masks))
+    return Results(folder, RESULTS, tuple(entries), count, CLASSES, files)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", file=path, remedy="Write the file again") from error
+
+
+def _instance(
+    path: Path, number: int, line: str, name: str, index: int, folder: Path, seen: dict[Path, str]
+) -> Instance:
+    problem = f"line {number}: "
+    parts = line.split()
+    if len(parts) != 3:
+        raise InputError(
+            problem + f"{line.strip()!r} is not three words", file=path, remedy="Write mask.png labelID score"
+        )
+    mask = (path.parent / parts[0]).resolve()
+    if not mask.is_relative_to(folder.resolve()):
+        raise InputError(problem + f"{parts[0]} lies outside the folder", file=path, remedy="Keep masks inside it")
+    if not mask.is_file():
+        raise InputError(
+            problem + f"there is no mask {parts[0]}", file=path, remedy="Check the path, relative to this file"
+        )
+    if mask in seen:
+        raise InputError(
+            problem + f"the mask {parts[0]} is listed before, in {seen[mask]}",
+            file=path,
+            remedy="Write a mask a detection",
+        )
+    seen[mask] = f"{path.name}, line {number}"
+    try:
+        label, score = float(parts[1]), float(parts[2])
+    except ValueError:
+        label = score = math.nan
+    if label not in CLASSES or not math.isfinite(score):
+        known = ", ".join(f"{key} {value}" for key, value in CLASSES.items())
+        raise InputError(
+            problem + f"{parts[1]!r} {parts[2]!r} is not a label id and a score",
+            file=path,
+            remedy=f"Label ids are {known}",
+        )
+    relative = folder / mask.relative_to(folder.resolve())
+    return Instance(index, name, relative, int(label), score, False, {}, path)
+
+
+def _size(instances: Sequence[Instance]) -> tuple[int | None, int | None]:
+    return image_size(instances[0].segmentation) if instances else (None, None)
+
+
+def read_truth(folder: Path) -> Results:
+    """Read ground truth: objects of the scored classes; groups are crowds.
+
+    Raises:
+        InputError: an instance image that cannot be read or named.
+    """
+    entries = []
+    paths: dict[int | str, Path] = {}
+    count = 0
+    for path in sorted(folder.rglob(TRUTH_FILES)):
+        name = image_name(path.name)
+        if name is None or name in paths:
+            problem = "the file's name tells no image" if name is None else f"the image has another file, {paths[name]}"
+            raise InputError(problem, file=path, remedy="Keep Cityscapes' own names, each image once")
+        paths[name] = path
+        ids_HW = _ids(path)
+        height, width = ids_HW.shape
+        instances: list[Instance] = []
+        for number in np.unique(ids_HW).tolist():
+            label = number if number < GROUP_END else number // GROUP_END
+            if label not in CLASSES:
+                continue
+            rle = encode_rle(crop_mask(ids_HW == number, 0, 0, height, width))
+            is_group = number < GROUP_END
+            instances.append(Instance(count + len(instances), name, rle, label, None, is_group, {}, path))
+        count += len(instances)
+        city = IMAGE_NAME.fullmatch(name)
+        record = ImageRecord(
+            name, f"{name}_leftImg8bit.png", height, width, {"city": city["city"] if city else "", "file": path.name}
+        )
+        entries.append(ImageInstances(record, tuple(instances)))
+    return Results(folder, TRUTH, tuple(entries), count, CLASSES, paths)
+
+
+def _ids(path: Path) -> NDArray[np.int32]:
+    try:
+        with Image.open(path) as image:
+            ids_HW = np.asarray(image).astype(np.int32)
+    except BROKEN as error:
+        raise InputError(f"cannot be read ({error})", file=path, remedy="Copy the file again") from error
+    if ids_HW.ndim != 2:
+        raise InputError("has colours, not instance ids", file=path, remedy="Give Cityscapes' *_instanceIds.png")
+    return ids_HW
+
+
+def check_output(results: Results, out: Path) -> None:
+    """Make sure that `write` could write there.
+
+    Raises:
+        InputError: `out` is a file, the input folder or inside it, or cannot be made or written to.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
+    source, target = results.path.resolve(), out.resolve()
+    if target == source or source in target.parents or target in source.parents:
+        raise InputError("the output and the input lie in each other", file=out, remedy="Choose another -o")
+    ensure_folder(out)
+
+
+def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
+    """Write a folder of results like the one that was read: same text files, new masks of 0 and 255, same names.
+
+    A mask whose segmentation is None keeps its foreground; one that cannot be read is copied as it is. A text file
+    comes after its masks, so that what a crash leaves names nothing that is missing.
+
+    Raises:
+        InputError: see `check_output`.
+    """
+    check_output(results, out)
+    instances = {instance.index: instance for entry in results.images for instance in entry.instances}
+    for file in results.document:
+        for index, relative in file.masks.items():
+            _write_mask(instances[index], segmentations[index], out / relative)
+        target = out / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            temporary.write_text(file.text, encoding="utf-8")
+
+
+def _write_mask(instance: Instance, rle: RLE | None, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        mask = decode_mask(instance, *image_size(instance.segmentation)) if rle is None else decode_rle(rle)
+        data = encode_png(mask)
+    except InputError:
+        data = instance.segmentation.read_bytes()
+    with replacing(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def encode_png(mask: Mask) -> bytes:
+    """The mask as an 8-bit PNG of the image's size, 0 and 255."""
+    return cv2.imencode(".png", to_frame(mask) * np.uint8(255))[1].tobytes()
+
+
+def with_label_ids(results: Results) -> Results:
+    """COCO results on Cityscapes images, with image ids and label ids as in the ground truth's folder.
+
+    Images are told by their file names (or ids) `city_000000_000019...`, classes by name where the input tells
+    names, else by label id.
+
+    Raises:
+        InputError: an image or a class that cannot be told.
+    """
+    if results.kind == RESULTS:
+        return results
+    labels = {name: label for label, name in CLASSES.items()}
+    entries: dict[str, list[Instance]] = defaultdict(list)
+    records: dict[str, ImageRecord] = {}
+    for entry in results.images:
+        name = image_name(entry.image.file_name or str(entry.image.id))
+        if name is None:
+            raise InputError(
+                "the image's file name is not known",
+                file=results.path,
+                image_id=entry.image.id,
+                remedy="Give a COCO JSON with the images' file names with --image-info",
+            )
+        records[name] = entry.image
+        for instance in entry.instances:
+            number = instance.category_id
+            named = None if number is None else results.categories.get(number)
+            label = number if named is None else labels.get(named)
+            if label not in CLASSES:
+                raise InputError(
+                    f"category {number} is none of Cityscapes' classes",
+                    file=results.path,
+                    image_id=entry.image.id,
+                    index=instance.index,
+                    remedy="Give a COCO JSON with categories by name with --image-info, or use label ids",
+                )
+            entries[name].append(replace(instance, image_id=name, category_id=label))
+    images = tuple(ImageInstances(replace(record, id=name), tuple(entries[name])) for name, record in records.items())
+    return replace(results, images=images, categories=CLASSES)

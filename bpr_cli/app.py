@@ -217,6 +217,13 @@ def extract(
     sample: Annotated[
         float, typer.Option(help="Share of the coarse masks to use, 0 to 1.", rich_help_panel=PATCHES)
     ] = 1.0,
+    scales: Annotated[
+        str,
+        typer.Option(
+            help="Sizes at which photos are used, as 1,0.5,0.25: reduced ones teach small objects.",
+            rich_help_panel=PATCHES,
+        ),
+    ] = "1",
     val_fraction: Annotated[
         float, typer.Option(help="Share of the groups that go to validation.", rich_help_panel=PATCHES)
     ] = 0.05,
@@ -240,7 +247,7 @@ def extract(
     Run again, it goes on where it stopped.
     """
     from bpr_cli.extraction.extract import extract as run
-    from bpr_cli.extraction.settings import ExtractionSettings
+    from bpr_cli.extraction.settings import ExtractionSettings, parse_scales
 
     if corruptions is None:
         corruptions = 0 if results else 4
@@ -250,6 +257,7 @@ def extract(
         nms_threshold=nms_threshold,
         scheme=scheme,
         min_iou=min_iou,
+        scales=parse_scales(scales),
         corruptions=corruptions,
         sample=sample,
         val_fraction=val_fraction,

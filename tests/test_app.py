@@ -205,3 +205,43 @@ def test_a_missing_gpu_is_said_plainly(three_photos, refine_arguments, tmp_path)
     )
     assert failed.returncode == 2
     assert "cuda:99" in failed.stderr
+
+
+def test_evaluate_prints_tables_writes_report_and_json_and_keeps_gates(example, tmp_path):
+    done = run_bpr(
+        *("evaluate", example.results_native, "--gt", example.gt, "--baseline", example.results),
+        *("--upper-bound", "1,3", "--group-by", "sequence", "--per-category", "-q"),
+        *("--report", tmp_path / "report", "--images", example.images, "--json", tmp_path / "figures.json"),
+        *("--fail-below", "boundary_ap=0.99", "--fail-above", "harmed=1"),
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith("failed: boundary_ap is 0.")
+    assert "harmed is" not in done.stderr
+    for title in ("Boundary AP", "upper bounds", "by class", "by size", "by sequence", "goat"):
+        assert title in done.stdout
+    assert (tmp_path / "report" / "index.html").stat().st_size > 100_000
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["counts"]["images"] == 10
+    passed = run_bpr("eval", example.results_native, "--gt", example.gt, "-q", "--fail-below", "ap=0.1")
+    assert passed.returncode == 0, passed.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--group-by", "weather"], "no field weather"),
+        (["--upper-bound", "x"], "not distances"),
+        (["--boundary-ratio", "7"], "boundary ratio"),
+        (["--tolerance", "-1"], "tolerance"),
+        (["--fail-below", "mood=1"], "there is no figure"),
+        (["--coco-classes"], "not LVIS"),
+        (["--report", "{file}/x"], "cannot be made"),
+    ],
+)
+def test_evaluate_names_what_it_cannot_use(three_photos, tmp_path, options, message):
+    (tmp_path / "file").write_text("")
+    given = [option.format(file=tmp_path / "file") for option in options]
+    failed = run_bpr("evaluate", three_photos.results, "--gt", three_photos.gt, "-q", *given)
+    assert failed.returncode == 2
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr

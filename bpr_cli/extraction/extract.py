@@ -75,7 +75,7 @@ def extract(
     detections = [read_results(path) for path in results]
     ensure_folder(out)
     description: dict[str, Any] = {
-        "settings": asdict(settings),
+        "settings": {**asdict(settings), "scales": list(settings.scales)},  # as JSON gives it back
         "inputs": {"gt": gt.name, "results": [path.name for path in results]},
     }
     _check_restart(out, description)

@@ -18,8 +18,23 @@ from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.formats.images import read_image
 from bpr_cli.formats.records import Instance
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import Mask, intersection_over_union
+from bpr_cli.masks import Mask, crop_mask, intersection_over_union, to_frame
 from bpr_cli.shards import Patch
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A photo at one scale with its masks, in the task's order.
+
+    Attributes:
+        image_HWC: uint8 RGB.
+        scale: size against the photo as it is, above 0, up to 1.
+    """
+
+    image_HWC: NDArray[np.uint8]
+    truths: list[Mask]
+    detections: list[Mask]
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +58,39 @@ def image_patches(task: ImageTask, settings: ExtractionSettings, counts: Counter
     image_HWC = read_image(task.path, known)
     height, width = image_HWC.shape[:2]
     truths = [decode_mask(instance, height, width) for instance in task.truths]
+    detections = [decode_mask(instance, height, width) for instance in task.detections]
     number = 0
-    for pair in [
-        *_matched(task, truths, (height, width), settings, counts),
-        *_corrupted(task, truths, settings, counts),
-    ]:
-        for box, image_patch, coarse_patch, target_patch in _crops(image_HWC, pair, settings):
-            record = {**pair.record, "box": box, "iou": round(pair.iou, 6)}
-            yield Patch(f"{number:06d}", image_patch, coarse_patch, target_patch, record)
-            number += 1
+    for scale in settings.scales:
+        view = _reduced(View(image_HWC, truths, detections, scale))
+        for pair in [*_matched(task, view, settings, counts), *_corrupted(task, view, settings, counts)]:
+            for box, image_patch, coarse_patch, target_patch in _crops(view.image_HWC, pair, settings):
+                record = {**pair.record, "box": box, "iou": round(pair.iou, 6), "scale": scale}
+                yield Patch(f"{number:06d}", image_patch, coarse_patch, target_patch, record)
+                number += 1
     counts["images"] += 1
     counts["patches"] += number
 
 
-def _matched(
-    task: ImageTask,
-    truths: list[Mask],
-    size: tuple[int, int],
-    settings: ExtractionSettings,
-    counts: Counter[str],
-) -> Iterator[CoarseMask]:
+def _reduced(view: View) -> View:
+    """The photo and its masks at the view's scale, each pixel the mean (of masks: the majority) of what it covers."""
+    if view.scale == 1.0:
+        return view
+    height, width = (max(round(side * view.scale), 1) for side in view.image_HWC.shape[:2])
+    photo_HWC = cv2.resize(view.image_HWC, (width, height), interpolation=cv2.INTER_AREA)
+
+    def reduce(mask: Mask) -> Mask:
+        frame_HW = to_frame(mask) * np.uint8(255)
+        return crop_mask(cv2.resize(frame_HW, (width, height), interpolation=cv2.INTER_AREA) > 127, 0, 0, height, width)
+
+    truths, detections = ([reduce(mask) for mask in masks] for masks in (view.truths, view.detections))
+    return View(np.asarray(photo_HWC, np.uint8), truths, detections, view.scale)
+
+
+def _matched(task: ImageTask, view: View, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[CoarseMask]:
     """Detections with the true object of their class that they overlap most, if that is enough."""
-    for detection in task.detections:
-        coarse = decode_mask(detection, *size)
+    for detection, coarse in zip(task.detections, view.detections, strict=True):
         best, best_iou = None, settings.min_iou
-        for instance, truth in zip(task.truths, truths, strict=True):
+        for instance, truth in zip(task.truths, view.truths, strict=True):
             if instance.iscrowd or instance.category_id != detection.category_id:
                 continue
             iou = intersection_over_union(coarse, truth)
@@ -80,13 +103,13 @@ def _matched(
         yield CoarseMask(coarse, best, best_iou, _record(task, detection, detection.source.name))
 
 
-def _corrupted(
-    task: ImageTask, truths: list[Mask], settings: ExtractionSettings, counts: Counter[str]
-) -> Iterator[CoarseMask]:
+def _corrupted(task: ImageTask, view: View, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[CoarseMask]:
     """Synthetic coarse masks of the true objects."""
     for position, copy in task.corruptions:
-        truth = truths[position]
-        coarse = corrupt(truth, np.random.default_rng([task.seed, position, copy]))
+        truth = view.truths[position]
+        # Each scale has disturbances of its own; at scale 1 they do not depend on which others there are.
+        extra = [] if view.scale == 1.0 else [round(view.scale * 1000)]
+        coarse = corrupt(truth, np.random.default_rng([task.seed, position, copy, *extra]))
         iou = intersection_over_union(coarse, truth)
         if iou <= settings.min_iou:
             counts["corruptions_too_strong"] += 1

@@ -18,6 +18,8 @@ class ExtractionSettings:
         nms_threshold: patches that overlap more than this IoU are thinned out (paper: 0.25 for training).
         scheme: "dense", "grid" or "instance" (`patches.propose_boxes`).
         min_iou: a detection is used if its IoU with a true object is above this (paper: 0.5).
+        scales: sizes at which each photo is used, 1 for as it is, less for reduced. Objects smaller than a patch
+            look unlike the boundary of a large one; photos of large objects, reduced, teach them.
         corruptions: synthetic coarse masks made of each true object, besides the detections.
         sample: share of the detections and corrupted masks to use, drawn without replacement.
         val_fraction: share of the groups whose patches go to the validation shards.
@@ -30,6 +32,7 @@ class ExtractionSettings:
     nms_threshold: float = 0.25
     scheme: str = "dense"
     min_iou: float = 0.5
+    scales: tuple[float, ...] = (1.0,)
     corruptions: int = 0
     sample: float = 1.0
     val_fraction: float = 0.05
@@ -44,6 +47,9 @@ class ExtractionSettings:
             (0.0 <= self.nms_threshold < 1.0, "the NMS threshold must lie in 0..1"),
             (self.scheme in SCHEMES, f"scheme must be one of {', '.join(SCHEMES)}"),
             (0.0 <= self.min_iou < 1.0, "the least IoU must lie in 0..1"),
+            (bool(self.scales), "there must be at least one scale"),
+            (all(0.0 < scale <= 1.0 for scale in self.scales), "scales must be above 0, up to 1"),
+            (len(set(self.scales)) == len(self.scales), "a scale is given twice"),
             (self.corruptions >= 0, "the number of corruptions must not be negative"),
             (0.0 < self.sample <= 1.0, "the sample must be a share above 0, up to 1"),
             (0.0 <= self.val_fraction < 1.0, "the validation fraction must lie in 0..1"),
@@ -51,3 +57,11 @@ class ExtractionSettings:
         for holds, rule in rules:
             if not holds:
                 raise InputError(rule)
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """Scales as the command line writes them: "1,0.5"; InputError unless they are numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--scales {text}: not numbers", remedy="Write it as 1,0.5,0.25") from None

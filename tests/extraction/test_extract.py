@@ -14,7 +14,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.extraction.extract import extract
 from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.extraction.plan import plan_shards
-from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.extraction.settings import ExtractionSettings, parse_scales
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import ImageFinder, read_image
 from bpr_cli.masks import decode_rle, intersection_over_union, to_frame
@@ -178,3 +178,45 @@ def test_results_of_other_images_are_refused(three_photos, tmp_path):
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(InputError):
         ExtractionSettings(**changes)
+
+
+def test_reduced_photos_give_patches_of_smaller_objects_and_leave_the_others_as_they_were(three_photos, tmp_path):
+    for name, scales in (("whole", (1.0,)), ("both", (1.0, 0.5))):
+        run(three_photos, tmp_path / name, settings={"scales": scales, "corruptions": 1})
+    gt = json.loads(three_photos.gt.read_text())
+    names = {image["id"]: image["file_name"] for image in gt["images"]}
+    readers = {
+        name: shards.ShardReader(
+            shards.list_shards(tmp_path / name, "train") + shards.list_shards(tmp_path / name, "val")
+        )
+        for name in ("whole", "both")
+    }
+    whole = {readers["whole"].arrays(i)[0].tobytes() for i in range(len(readers["whole"]))}
+    found = readers["both"]
+    scales = [found.record(i)["scale"] for i in range(len(found))]
+    assert {found.arrays(i)[0].tobytes() for i in range(len(found)) if scales[i] == 1.0} == whole
+    reduced = [i for i in range(len(found)) if scales[i] == 0.5]
+    assert len(reduced) > 5
+    for index in reduced[::3]:
+        image, coarse, target = found.arrays(index)
+        record = found.record(index)
+        photo = read_image(three_photos.images / names[record["image_id"]])
+        x1, y1, x2, y2 = record["box"]
+        # Every pixel of a photo of half the size is the mean of a square of four.
+        square = photo[2 * y1 : 2 * y2, 2 * x1 : 2 * x2].reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+        assert np.abs(square - image).max() <= 1.5
+        assert 0.5 < record["iou"] <= 1
+        assert coarse.any()
+        assert target.any()
+
+
+@pytest.mark.parametrize("text", ["", "a", "1;2"])
+def test_scales_that_are_no_numbers_are_refused(text):
+    with pytest.raises(InputError, match="--scales"):
+        parse_scales(text)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (2.0,), (0.5, 0.5)])
+def test_scales_out_of_range_are_refused(scales):
+    with pytest.raises(InputError, match="scale"):
+        ExtractionSettings(scales=scales)

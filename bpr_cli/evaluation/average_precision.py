@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
-from bpr_cli.evaluation.matching import CodedInstance
+from bpr_cli.evaluation.boundary import boundary_iou
+from bpr_cli.evaluation.matching import THRESHOLDS, CodedInstance
+from bpr_cli.masks import RLE, Mask, decode_rle, encode_rle
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,41 @@ class EvaluatedImage:
     detections: Sequence[CodedInstance]
     negative: Sequence[int] = ()
     not_exhaustive: Sequence[int] = ()
+
+
+class _BoundaryCounting(COCOeval_faster):
+    """Counts with min(mask IoU, Boundary IoU) as overlap.
+
+    The library can do that itself, but decodes and erodes every mask on its full frame. Here Boundary IoU is taken
+    on crops, and only of pairs whose mask IoU reaches the lowest threshold: the others cannot match anyway.
+    """
+
+    def __init__(self, ratio: float, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ratio = ratio
+
+    def computeIoU(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name
+        ious_DT = super().computeIoU(imgId, catId)
+        if len(ious_DT) == 0:
+            return ious_DT
+        truths = self.gt_dataset.get_instances([imgId], [catId], True)[0][0]
+        found = self.dt_dataset.get_instances([imgId], [catId], True)[0][0]
+        order = np.argsort([-each["score"] for each in found], kind="mergesort")[: len(ious_DT)].tolist()
+        crowds_T = np.array([each["iscrowd"] for each in truths], bool)
+        candidates_DT = (ious_DT >= THRESHOLDS[0]) & ~crowds_T
+        for column in np.flatnonzero(candidates_DT.any(axis=0)).tolist():
+            truth = decode_rle(truths[column]["segmentation"])
+            for row in np.flatnonzero(candidates_DT[:, column]).tolist():
+                overlap = boundary_iou(decode_rle(found[order[row]]["segmentation"]), truth, self._ratio)
+                ious_DT[row, column] = min(ious_DT[row, column], overlap)
+        return ious_DT
+
+
+class _Annotation(NamedTuple):
+    """An instance and the mask that the library is given for it."""
+
+    item: CodedInstance
+    rle: RLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +130,11 @@ def average_precision(
     """
     # The library writes into the records it is given, so they are made afresh each time.
     silent = {"print_function": _say_nothing}
-    truth = COCO(_dataset([image.truths for image in images], images, rules), **silent)
-    found = COCO(_dataset([_counted(image.detections, rules) for image in images], images, rules), **silent)
-    counting = COCOeval_faster(
-        truth, found, kind, lvis_style=rules.is_lvis, boundary_dilation_ratio=boundary_ratio, **silent
-    )
+    objects = [[_Annotation(item, item.rle) for item in image.truths] for image in images]
+    truth = COCO(_dataset(objects, images, rules), **silent)
+    found = COCO(_dataset([_compared(image, rules) for image in images], images, rules), **silent)
+    make = COCOeval_faster if kind == "segm" else partial(_BoundaryCounting, boundary_ratio)
+    counting = make(truth, found, "segm", lvis_style=rules.is_lvis, **silent)
     if rules.is_lvis:
         counting.params.maxDets = [rules.limit]
     counting.run()
@@ -120,27 +158,35 @@ def average_precision(
     return Precision(**common, **recalls, by_category=by_category)
 
 
-def _counted(detections: Sequence[CodedInstance], rules: Rules) -> Sequence[CodedInstance]:
-    """LVIS counts the highest scores of an image over all classes; COCO's limit is by class, in the library."""
-    if not rules.is_lvis or len(detections) <= rules.limit:
-        return detections
-    order = np.argsort([-(item.instance.score or 0.0) for item in detections], kind="stable")
-    return [detections[position] for position in order[: rules.limit].tolist()]
+def _compared(image: EvaluatedImage, rules: Rules) -> list[_Annotation]:
+    """The image's detections that count, as annotations.
+
+    No mask is looked at where the image has no object of the detection's class, so it is left out there: with most
+    of a detector's results that saves the work of decoding, and changes nothing (size and score are kept).
+    """
+    detections = image.detections
+    # LVIS counts the highest scores of an image over all classes; COCO's limit is by class, in the library.
+    if rules.is_lvis and len(detections) > rules.limit:
+        order = np.argsort([-(item.instance.score or 0.0) for item in detections], kind="stable")
+        detections = [detections[position] for position in order[: rules.limit].tolist()]
+    present = {item.instance.category_id for item in image.truths}
+    nothing = encode_rle(Mask(np.zeros((0, 0), np.uint8), 0, 0, image.height, image.width))
+    return [_Annotation(item, item.rle if item.instance.category_id in present else nothing) for item in detections]
 
 
 def _dataset(
-    instances: Sequence[Sequence[CodedInstance]], images: Sequence[EvaluatedImage], rules: Rules
+    instances: Sequence[Sequence[_Annotation]], images: Sequence[EvaluatedImage], rules: Rules
 ) -> dict[str, Any]:
     """A COCO dataset; ids are numbers from 1, as image ids may be strings and 0 means "no match"."""
     annotations: list[dict[str, Any]] = []
-    for number, coded in enumerate(instances, start=1):
-        for item in coded:
+    for number, on_image in enumerate(instances, start=1):
+        for item, rle in on_image:
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": number,
                     "category_id": item.instance.category_id,
-                    "segmentation": item.rle,
+                    "segmentation": rle,
                     "area": area_of(item),
                     "iscrowd": int(item.instance.iscrowd),
                     "score": item.instance.score,

@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import faster_coco_eval
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -18,6 +19,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate
 from bpr_cli.evaluation.figures import Evaluation
 from bpr_cli.masks import crop_mask, encode_rle
+from tests.conftest import Example
 from tests.evaluation.made import HEIGHT, WIDTH, annotation, detection, made_set, write, write_truth
 
 
@@ -32,17 +34,43 @@ def run(results: Path, gt: Path, baseline: Path | None = None) -> Evaluation:
     return evaluate(results, gt, baseline, quiet=True)
 
 
-def test_average_precision_is_that_of_pycocotools(tmp_path: Path) -> None:
-    results, gt = made_set(tmp_path)
+def reference_stats(results: Path, gt: Path, iou_type: str = "segm") -> list[float]:
+    """What pycocotools (for "boundary": faster-coco-eval itself) says; results without `bbox`, whose area it would take."""
+    records = [{k: v for k, v in record.items() if k != "bbox"} for record in json.loads(results.read_text())]
     with contextlib.redirect_stdout(io.StringIO()):
-        reference = COCO(str(gt))
-        counting = COCOeval(reference, reference.loadRes(str(results)), "segm")
+        if iou_type == "segm":
+            reference = COCO(str(gt))
+            counting = COCOeval(reference, reference.loadRes(records), "segm")
+        else:
+            reference = faster_coco_eval.COCO(str(gt))
+            counting = faster_coco_eval.COCOeval_faster(reference, reference.loadRes(records), "boundary")
         counting.evaluate()
         counting.accumulate()
         counting.summarize()
-    figures = run(results, gt).figures
-    assert (figures.ap, figures.ap50, figures.ap75) == pytest.approx(counting.stats[:3], abs=1e-9)
-    assert 0 < figures.boundary_ap < figures.ap < 1
+    return [math.nan if value == -1 else float(value) for value in counting.stats]
+
+
+@pytest.fixture(params=["made", "results", "results_native"])
+def real_or_made(request: pytest.FixtureRequest, example: Example, tmp_path: Path) -> tuple[Path, Path]:
+    """Results and ground truth."""
+    return made_set(tmp_path) if request.param == "made" else (getattr(example, request.param), example.gt)
+
+
+def test_average_precision_is_that_of_pycocotools(real_or_made: tuple[Path, Path]) -> None:
+    found = run(*real_or_made).figures
+    names = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar_1", "ar_10", "ar")
+    assert [getattr(found, name) for name in names] == pytest.approx(
+        reference_stats(*real_or_made)[:9], abs=1e-9, nan_ok=True
+    )
+    assert 0 < found.boundary_ap < found.ap < 1
+
+
+def test_boundary_ap_is_that_of_the_library_on_full_frames(real_or_made: tuple[Path, Path]) -> None:
+    found = run(*real_or_made).figures
+    names = ("", "50", "75", "_s", "_m", "_l")
+    assert [getattr(found, f"boundary_ap{name}") for name in names] == pytest.approx(
+        reference_stats(*real_or_made, iou_type="boundary")[:6], abs=1e-9, nan_ok=True
+    )
 
 
 def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ def run(results: Path, gt: Path, baseline: Path | None = None) -> Evaluation:
 
 
 def reference_stats(results: Path, gt: Path, iou_type: str = "segm") -> list[float]:
-    """What pycocotools (for "boundary": faster-coco-eval itself) says; results without `bbox`, whose area it would take."""
+    """What pycocotools ("boundary": faster-coco-eval) says of results without `bbox`, whose area it would take."""
     records = [{k: v for k, v in record.items() if k != "bbox"} for record in json.loads(results.read_text())]
     with contextlib.redirect_stdout(io.StringIO()):
         if iou_type == "segm":

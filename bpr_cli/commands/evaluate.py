@@ -1,0 +1,133 @@
+"""`bpr evaluate`: its options, and what it prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpr_cli.commands.options import (
+    FIGURES,
+    INPUT,
+    Images,
+    Quiet,
+    console,
+    errors,
+)
+
+
+def evaluate(
+    results: Annotated[Path, typer.Argument(help="Results to score.", show_default=False)],
+    gt: Annotated[
+        Path,
+        typer.Option(
+            help="Ground truth: a COCO or LVIS dataset (JSON), or a folder of Cityscapes' *_instanceIds.png.",
+            rich_help_panel=INPUT,
+        ),
+    ],
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="The results before refinement, to compare with.", rich_help_panel=INPUT),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a report to look at (index.html).", rich_help_panel=INPUT),
+    ] = None,
+    images: Images = None,
+    image_info: Annotated[
+        Path | None,
+        typer.Option(
+            help="COCO JSON with the file names and classes of the results' ids, for --gt of Cityscapes.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    coco_classes: Annotated[
+        bool,
+        typer.Option(
+            "--coco-classes", help="AP*: --gt is LVIS's, the detections are of COCO's classes.", rich_help_panel=INPUT
+        ),
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for all figures, for machines.", rich_help_panel=INPUT)
+    ] = None,
+    upper_bound: Annotated[
+        str,
+        typer.Option(
+            help="Distances in px, as 1,2,3: what perfect pixels that near to the boundary would reach.",
+            rich_help_panel=FIGURES,
+        ),
+    ] = "",
+    boundary_ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="Band of Boundary IoU and AP as a share of the image diagonal.  "
+            "[dim]\\[default: 0.02; Cityscapes 0.005][/]",
+            show_default=False,
+            rich_help_panel=FIGURES,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Distance within which contours agree, px.", rich_help_panel=FIGURES)
+    ] = 1.0,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Field of the images (sequence, ...) for the breakdown and the confidence intervals; "
+            "without one they are over images.",
+            show_default=False,
+            rich_help_panel=FIGURES,
+        ),
+    ] = None,
+    per_category: Annotated[
+        bool, typer.Option("--per-category", help="Also a table by class.", rich_help_panel=FIGURES)
+    ] = False,
+    fail_below: Annotated[
+        list[str] | None,
+        typer.Option(help="As boundary_ap=0.30: exit with 1 if the figure is less.", rich_help_panel=FIGURES),
+    ] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(help="As harmed=0.05: exit with 1 if the figure is more.", rich_help_panel=FIGURES),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score results against ground truth: AP, Boundary AP, AF, Boundary IoU, and what refinement changed.
+
+    [bold]bpr evaluate[/] refined.json --gt gt.json --baseline input.json
+
+    [bold]bpr evaluate[/] refined.json --gt gt.json --baseline input.json --report report/ --images photos/
+    """
+    from bpr_cli.evaluation.evaluate import evaluate_inputs
+    from bpr_cli.evaluation.gates import failures, parse_gates
+    from bpr_cli.evaluation.inputs import read_inputs
+    from bpr_cli.evaluation.settings import EvaluationSettings, parse_distances
+    from bpr_cli.report import tables
+    from bpr_cli.report.machine import write_json
+    from bpr_cli.report.page import write_report
+
+    gates = parse_gates(fail_below or (), fail_above or ())
+    settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
+    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes)
+    evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
+    if json_file is not None:
+        write_json(evaluation, json_file)
+    if report is not None:
+        write_report(evaluation, inputs, report, images=images, quiet=quiet)
+    console.print(tables.format_table(evaluation))
+    if evaluation.upper_bounds:
+        console.print(tables.bound_table(evaluation))
+    if per_category:
+        console.print(tables.category_table(evaluation))
+    if evaluation.scored.cityscapes_classes:
+        console.print(tables.official_table(evaluation))
+    if baseline is not None:
+        console.print(tables.breakdown_table(evaluation, "size"))
+    if baseline is not None and group_by is not None:
+        console.print(tables.breakdown_table(evaluation, "group"))
+    if report is not None:
+        console.print(f"report -> {report / 'index.html'}", highlight=False, soft_wrap=True)
+    if failed := failures(evaluation, gates):
+        for line in failed:
+            errors.print(f"[bold red]failed:[/] {line}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)

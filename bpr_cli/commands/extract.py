@@ -1,0 +1,114 @@
+"""`bpr extract`: its options, and what it prints."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpr_cli.commands.options import (
+    INPUT,
+    PATCHES,
+    SPEED,
+    Quiet,
+    Scheme,
+    SkipBad,
+    console,
+    print_skipped,
+)
+
+
+def extract(
+    images: Annotated[Path, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)],
+    gt: Annotated[Path, typer.Option(help="Ground truth: a COCO dataset (JSON).", rich_help_panel=INPUT)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the shards.", rich_help_panel=INPUT)],
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(help="Detections on these photos; repeat for more.", rich_help_panel=INPUT),
+    ] = None,
+    skip_bad: SkipBad = False,
+    corruptions: Annotated[
+        int | None,
+        typer.Option(
+            help="Synthetic coarse masks of each true object.  [dim]\\[default: 0; 4 without --results][/]",
+            show_default=False,
+            rich_help_panel=PATCHES,
+        ),
+    ] = None,
+    patch_size: Annotated[int, typer.Option(help="Side of a patch, px.", rich_help_panel=PATCHES)] = 64,
+    padding: Annotated[int, typer.Option(help="Context around a patch, px.", rich_help_panel=PATCHES)] = 0,
+    nms_threshold: Annotated[
+        float,
+        typer.Option(help="Patches overlapping more than this IoU are dropped.", rich_help_panel=PATCHES),
+    ] = 0.25,
+    scheme: Scheme = "dense",
+    min_iou: Annotated[
+        float, typer.Option(help="Least IoU of a coarse mask with its true object.", rich_help_panel=PATCHES)
+    ] = 0.5,
+    sample: Annotated[
+        float, typer.Option(help="Share of the coarse masks to use, 0 to 1.", rich_help_panel=PATCHES)
+    ] = 1.0,
+    scales: Annotated[
+        str,
+        typer.Option(
+            help="Sizes at which photos are used, as 1,0.5,0.25: reduced ones teach small objects.",
+            rich_help_panel=PATCHES,
+        ),
+    ] = "1",
+    val_fraction: Annotated[
+        float, typer.Option(help="Share of the groups that go to validation.", rich_help_panel=PATCHES)
+    ] = 0.05,
+    split_by: Annotated[
+        str,
+        typer.Option(help="image, or a field of the images (sequence, ...) to keep together.", rich_help_panel=PATCHES),
+    ] = "image",
+    seed: Annotated[int, typer.Option(help="Decides sample, split and corruption.", rich_help_panel=PATCHES)] = 0,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes.  [dim]\\[default: one a core][/]", show_default=False, rich_help_panel=SPEED),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cut training patches along the boundaries of detections, or of disturbed true masks.
+
+    [bold]bpr extract[/] --images photos/ --gt gt.json --results maskrcnn.json -o shards/
+
+    [bold]bpr extract[/] --images photos/ --gt gt.json --corruptions 4 -o shards/
+
+    Run again, it goes on where it stopped.
+    """
+    from bpr_cli.extraction.extract import extract as run
+    from bpr_cli.extraction.settings import ExtractionSettings, parse_scales
+
+    if corruptions is None:
+        corruptions = 0 if results else 4
+    settings = ExtractionSettings(
+        patch_size=patch_size,
+        padding=padding,
+        nms_threshold=nms_threshold,
+        scheme=scheme,
+        min_iou=min_iou,
+        scales=parse_scales(scales),
+        corruptions=corruptions,
+        sample=sample,
+        val_fraction=val_fraction,
+        split_by=split_by,
+        seed=seed,
+    )
+    manifest = run(
+        images,
+        gt,
+        output,
+        results=results or (),
+        settings=settings,
+        processes=processes or os.cpu_count() or 1,
+        skip_bad=skip_bad,
+        quiet=quiet,
+    )
+    for split, entry in manifest["splits"].items():
+        console.print(f"{split}: {entry['patches']} patches in {len(entry['shards'])} shards", highlight=False)
+    counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in manifest["counts"].items())
+    console.print(f"{counts} -> {output}", highlight=False, soft_wrap=True)
+    print_skipped(manifest["skipped"], "images left out")

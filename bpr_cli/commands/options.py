@@ -1,0 +1,47 @@
+"""What several commands share: their options and how they print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+console = Console()
+errors = Console(stderr=True)
+
+PATCHES, SPEED, INPUT, FIGURES = "Patches", "Device and speed", "Input and output", "Figures"
+
+Images = Annotated[Path | None, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.", rich_help_panel=SPEED),
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.", rich_help_panel=SPEED),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT),
+]
+Scheme = Annotated[
+    str,
+    typer.Option(help="Where patches lie: dense (along the boundary), grid or instance.", rich_help_panel=PATCHES),
+]
+
+
+def print_error(kind: str, error: Exception) -> None:
+    errors.print(f"[bold red]{kind}:[/] {escape(str(error))}", soft_wrap=True)
+
+
+def print_skipped(lines: Iterable[str], what_became: str) -> None:
+    lines = list(lines)
+    if lines:
+        errors.print(f"{len(lines)} {what_became}:")
+    for line in lines:
+        errors.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,99 @@
+"""`bpr train`: its options, and what it prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpr_cli.commands.options import (
+    INPUT,
+    SPEED,
+    Device,
+    Precision,
+    Quiet,
+    console,
+    print_error,
+)
+
+
+def train(
+    patches: Annotated[
+        list[Path],
+        typer.Option(help="Folder of shards (bpr extract); repeat for more.", rich_help_panel=INPUT),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.", rich_help_panel=INPUT)],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that is there.", rich_help_panel=INPUT)
+    ] = False,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Model whose weights to begin from; default: random.", rich_help_panel=INPUT),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="default, or paper.")] = "default",
+    network: Annotated[
+        str | None,
+        typer.Option(help="hrnet-w18-small, hrnet-w18, hrnet-w32 or hrnet-w48.", show_default=False),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default=False)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Patches a step, over all processes.", show_default=False)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
+    input_size: Annotated[
+        int | None, typer.Option(help="Side to which patches are enlarged, px.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Weights, order, augmentation.", show_default=False)] = None,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED)] = 500,
+    save_every: Annotated[int, typer.Option(help="Steps between saved states.", rich_help_panel=SPEED)] = 250,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that read patches.", rich_help_panel=SPEED)] = 2,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard events.", rich_help_panel=INPUT)
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a refiner on patches.
+
+    [bold]bpr train[/] --patches shards/ -o runs/first
+
+    [bold]torchrun --nproc-per-node 4 -m bpr_cli train[/] --patches shards/ -o runs/first
+
+    What --network to --seed leave out is as the recipe has it. Killed, it goes on with --resume.
+    """
+    from bpr_cli.training.recipe import choose_recipe
+    from bpr_cli.training.train import TrainingDivergedError
+    from bpr_cli.training.train import train as run
+
+    chosen = choose_recipe(
+        recipe, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed
+    )
+    try:
+        summary = run(
+            patches,
+            output,
+            chosen,
+            init=init,
+            device=device,
+            precision=precision,
+            workers=workers,
+            validate_every=validate_every,
+            save_every=save_every,
+            resume=resume,
+            tensorboard=tensorboard,
+            quiet=quiet,
+        )
+    except TrainingDivergedError as error:
+        print_error("training stopped", error)
+        raise typer.Exit(1) from None
+    if summary.best is not None:
+        best = summary.best
+        console.print(
+            f"best at step {summary.best_step}: patch mIoU {best.miou:.4f} (coarse {best.coarse_miou:.4f}), "
+            f"foreground IoU {best.foreground_iou:.4f}, loss {best.loss:.4f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"weights -> {summary.weights}; use them with --model {output}", highlight=False, soft_wrap=True)

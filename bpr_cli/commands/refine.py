@@ -65,6 +65,13 @@ def refine(
         str,
         typer.Option(help="How overlapping patches are averaged: uniform or hann.", rich_help_panel=PATCHES),
     ] = "uniform",
+    caution: Annotated[
+        float,
+        typer.Option(
+            help="0 changes whatever the network finds likely; towards 1, only what it is sure of.",
+            rich_help_panel=PATCHES,
+        ),
+    ] = 0.4,
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: Annotated[
@@ -86,7 +93,7 @@ def refine(
     from bpr_cli.refining.settings import RefineSettings
 
     settings = RefineSettings(
-        nms_threshold=nms_threshold, scheme=scheme, flips=flips, blend=blend, batch_size=batch_size
+        nms_threshold=nms_threshold, scheme=scheme, flips=flips, blend=blend, caution=caution, batch_size=batch_size
     )
     summary = run(
         input,

@@ -10,11 +10,12 @@ pixels, so the border itself is no object boundary.
 
 from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, boundary_scores, propose_boxes, propose_boxes_in
 from bpr_cli.patches.cutting import crop, crop_from_mask, resize_patches
-from bpr_cli.patches.merging import hann_weights, merge_patches, merge_patches_in
+from bpr_cli.patches.merging import Caution, hann_weights, merge_patches, merge_patches_in
 
 __all__ = [
     "SCHEMES",
     "TIE_ORDERS",
+    "Caution",
     "boundary_scores",
     "crop",
     "crop_from_mask",

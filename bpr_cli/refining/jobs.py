@@ -14,6 +14,12 @@ from bpr_cli import patches
 from bpr_cli.masks import Mask
 from bpr_cli.refining.settings import RefineSettings
 
+# How far from the coarse boundary a cautious refinement may change pixels: a share of the object's size, the square
+# root of its area. Errors of detectors are 3 to 8 px on objects of 150 to 200 px; what lies further out is mostly a
+# neighbour, mistaken for a part of the object (chosen on training photos; models/LOG.md).
+REACH = 0.08
+LEAST_REACH = 1.5  # px; the pixels along the boundary and their diagonal neighbours
+
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -63,7 +69,13 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
         if settings.blend == "hann" and settings.scheme != "instance"
         else None
     )
-    return patches.merge_patches_in(job.boxes, probabilities_NPP, job.mask, weights)
+    return patches.merge_patches_in(job.boxes, probabilities_NPP, job.mask, weights, _caution(job.mask, settings))
+
+
+def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
+    if not settings.caution:
+        return patches.Caution()
+    return patches.Caution(margin=settings.caution / 2, reach=max(LEAST_REACH, REACH * mask.area**0.5))
 
 
 def predict_jobs(

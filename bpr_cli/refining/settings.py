@@ -22,6 +22,8 @@ class RefineSettings:
         flips: predict each patch and its mirror image and average: twice the time.
         blend: how overlapping patches are averaged: "uniform" as in the paper, or "hann", which trusts the
             middle of a patch more than its rim.
+        caution: 0 to 1: a pixel changes where the network is surer of it than 0.5 + caution / 2, and only near the
+            coarse boundary. 0 is the paper's rule: any pixel of a patch, by the mean probability.
         batch_size: patches given to the network at once; None chooses by device.
     """
 
@@ -29,6 +31,7 @@ class RefineSettings:
     scheme: str = "dense"
     flips: bool = False
     blend: str = "uniform"
+    caution: float = 0.4
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -38,5 +41,7 @@ class RefineSettings:
             raise InputError(f"no scheme {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
         if self.blend not in BLENDS:
             raise InputError(f"no blending {self.blend!r}", remedy=f"Choose from {', '.join(BLENDS)}")
+        if not 0.0 <= self.caution < 1.0:
+            raise InputError(f"the caution {self.caution} is not in 0..1", remedy="0 trusts the network most")
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"the batch size {self.batch_size} is below 1")

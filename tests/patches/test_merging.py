@@ -31,18 +31,19 @@ def random_probabilities(boxes, seed, margin=0):
     return np.random.default_rng(seed).random((len(boxes), side, side), np.float32)
 
 
-def mean_above_half(boxes, probabilities, frame, weights):
+def mean_probability(boxes, probabilities, frame, weights):
+    """Mean by pixel, NaN where no box lies: plainly, one pixel after the other."""
     height, width = frame.shape
-    result = frame.copy()
+    means = np.full(frame.shape, np.nan)
     for y, x in np.ndindex(height, width):
         hits = [
-            (weights[y - y1, x - x1], probability[y - y1, x - x1])
-            for (x1, y1, x2, y2), probability in zip(boxes.tolist(), probabilities.astype(float), strict=True)
+            (weights[y - y1, x - x1], float(probability[y - y1, x - x1]))
+            for (x1, y1, x2, y2), probability in zip(boxes.tolist(), probabilities, strict=True)
             if x1 <= x < x2 and y1 <= y < y2
         ]
         if hits:
-            result[y, x] = sum(w * p for w, p in hits) / sum(w for w, _ in hits) > 0.5
-    return result
+            means[y, x] = sum(w * p for w, p in hits) / sum(w for w, _ in hits)
+    return means
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -62,7 +63,8 @@ def test_merged_masks_are_those_of_the_first_implementation(name):
 def test_merging_is_the_mean_above_one_half(frame, boxes, seed, hann):
     weights = patches.hann_weights(SIDE) if hann else None
     probabilities = random_probabilities(boxes, seed)
-    expected = mean_above_half(boxes, probabilities, frame, np.ones((SIDE, SIDE)) if weights is None else weights)
+    means = mean_probability(boxes, probabilities, frame, np.ones((SIDE, SIDE)) if weights is None else weights)
+    expected = np.where(np.isnan(means), frame, means > 0.5)
     assert np.array_equal(patches.merge_patches(boxes, probabilities, frame, weights), expected)
 
 
@@ -90,6 +92,35 @@ def test_pixels_outside_the_boxes_stay(frame, boxes, seed):
         outside[y1:y2, x1:x2] = False
     merged = patches.merge_patches(boxes, random_probabilities(boxes, seed), frame)
     assert np.array_equal(merged[outside], frame[outside])
+
+
+@settings(deadline=None)
+@given(frames, boxes_anywhere, st.integers(0, 99), st.booleans(), st.sampled_from([0.1, 0.2, 0.45]))
+def test_a_margin_lets_only_sure_pixels_change(frame, boxes, seed, hann, margin):
+    weights = patches.hann_weights(SIDE) if hann else None
+    probabilities = random_probabilities(boxes, seed)
+    means = mean_probability(boxes, probabilities, frame, np.ones((SIDE, SIDE)) if weights is None else weights)
+    expected = np.where(means > 0.5 + margin, 1, np.where(means < 0.5 - margin, 0, frame))
+    merged = patches.merge_patches(boxes, probabilities, frame, weights, patches.Caution(margin=margin))
+    surely = np.isnan(means) | (np.abs(np.abs(means - 0.5) - margin) > 1e-5)  # float32 sums decide the rest
+    assert np.array_equal(merged[surely], expected[surely])
+
+
+@settings(deadline=None)
+@given(frames, boxes_anywhere, st.integers(0, 99), st.sampled_from([0.5, 1.0, 1.5, 3.0]))
+def test_reach_keeps_what_is_far_from_the_coarse_boundary(frame, boxes, seed, reach):
+    probabilities = random_probabilities(boxes, seed)
+    plain = patches.merge_patches(boxes, probabilities, frame)
+    distance = np.full(frame.shape, np.inf)
+    for y, x in np.ndindex(frame.shape):
+        others = np.argwhere(frame != frame[y, x])
+        if len(others):
+            distance[y, x] = np.hypot(*(others - (y, x)).T).min()
+    expected = np.where(distance <= reach, plain, frame)
+    caution = patches.Caution(reach=reach)
+    assert np.array_equal(patches.merge_patches(boxes, probabilities, frame, caution=caution), expected)
+    mask = crop_mask(frame, 0, 0, *frame.shape)
+    assert np.array_equal(to_frame(patches.merge_patches_in(boxes, probabilities, mask, caution=caution)), expected)
 
 
 @given(frames, boxes_anywhere, st.integers(0, 99), st.integers(1, 3))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpr_cli import patches
 from bpr_cli.masks import crop_mask, to_frame
 from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
@@ -68,3 +70,24 @@ def test_a_network_that_agrees_with_the_coarse_mask_changes_nothing(scheme, blen
     result = to_frame(paste(job, answer, settings))
     tolerance = 60 if scheme == "instance" else 0  # the crop is squeezed to 64 px and back
     assert np.count_nonzero(result != frame) <= tolerance
+
+
+def test_more_caution_changes_less_and_none_is_the_plain_mean():
+    frame = np.zeros((200, 200), np.uint8)
+    frame[50:150, 50:150] = 1
+    job = prepare_job(
+        0, np.zeros((*frame.shape, 3), np.uint8), crop_mask(frame, 0, 0, 200, 200), 64, 0, RefineSettings()
+    )
+    answer = np.random.default_rng(0).random((len(job.boxes), 64, 64), np.float32)
+    changed = [
+        np.count_nonzero(to_frame(paste(job, answer, RefineSettings(caution=caution))) != frame)
+        for caution in (0.0, 0.2, 0.4, 0.9)
+    ]
+    assert changed == sorted(changed, reverse=True)
+    assert changed[0] == np.count_nonzero(patches.merge_patches(job.boxes, answer, frame) != frame)
+    # A cautious refinement of a 100 px object stays within 8 px of its boundary.
+    inner = frame.copy()
+    inner[58:142, 58:142] = 0
+    ring = cv2.dilate(frame, cv2.getStructuringElement(cv2.MORPH_RECT, (17, 17))) - frame + inner
+    cautious = to_frame(paste(job, answer, RefineSettings(caution=0.2))) != frame
+    assert not (cautious & (ring == 0)).any()

@@ -25,7 +25,10 @@ from pycocotools import mask as coco_mask
 
 from bpr_cli import patches
 from bpr_cli.masks import decode_rle, encode_rle
+from bpr_cli.refining.jobs import Job, paste
+from bpr_cli.refining.settings import RefineSettings
 
+SETTINGS = RefineSettings()  # the defaults: what `bpr refine` does
 STAGES = ("decode", "boxes", "image patches", "mask patches", "merge", "encode", "all six", "pycocotools")
 
 
@@ -43,13 +46,13 @@ def run_stages(image_HWC: np.ndarray, rle: dict[str, Any], threshold: float) -> 
     clock.append(time.perf_counter())
     boxes = patches.propose_boxes_in(mask, 64, threshold)
     clock.append(time.perf_counter())
-    patches.crop(image_HWC, boxes)
+    image_patches = patches.crop(image_HWC, boxes)
     clock.append(time.perf_counter())
     mask_patches = patches.crop_from_mask(mask, boxes)
     clock.append(time.perf_counter())
     probabilities = mask_patches.astype(np.float32)  # stands for the network, so it isn't counted
     merge_start = time.perf_counter()
-    merged = patches.merge_patches_in(boxes, probabilities, mask)
+    merged = paste(Job(0, mask, boxes, image_patches, mask_patches), probabilities, SETTINGS)
     merge_end = time.perf_counter()
     encode_rle(merged)
     end = time.perf_counter()

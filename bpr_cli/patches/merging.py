@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -21,11 +21,12 @@ class Caution:
 
     Attributes:
         margin: how far the mean probability must be beyond 0.5, 0 to 0.5. 0 is the paper's rule.
-        reach: how far from the coarse boundary a pixel may lie, px (Euclidean, between pixel centres).
+        reach: how far from the coarse boundary a pixel may lie: the square of 2 reach + 1 px around it must hold
+            pixels of both classes. None: anywhere.
     """
 
     margin: float = 0.0
-    reach: float = math.inf
+    reach: int | None = None
 
 
 PLAIN = Caution()
@@ -78,7 +79,7 @@ def merge_patches_in(
         return mask
     window = window_around(mask, boxes, whole_mask=True)
     _merge(window, boxes, probabilities_NPP, weights, caution)
-    return crop_mask(window.pixels_HW, window.x1, window.y1, mask.image_height, mask.image_width)
+    return crop_mask(window.pixels_HW.view(np.bool_), window.x1, window.y1, mask.image_height, mask.image_width)
 
 
 def _merge(
@@ -94,51 +95,56 @@ def _merge(
     if weights is not None:
         weights = weights[inner]
     merged = window.pixels_HW.view(np.bool_)
-    height, width = merged.shape
-    # Sums of (p - 0.5): a mean above 0.5 is a sum above 0, so the paper's rule need not count a pixel's patches.
-    balance = np.zeros((height, width), np.float32)
-    total = np.zeros((height, width), np.float32) if caution.margin else None
+    ease = None if caution == PLAIN else _ease_of_change(window.pixels_HW, caution)
+    thresholds = _thresholds(caution.margin)
+    # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
+    balance = np.zeros(merged.shape, np.float32)
     written = []
     for patch, (x1, y1, x2, y2) in zip(probabilities_NPP, places, strict=True):
         x, y = x1 - window.x1, y1 - window.y1
-        part = np.s_[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
-        votes = patch[inner][part] - HALF
-        if not votes.size:
+        place = slice(max(0, y), max(0, y2 - window.y1)), slice(max(0, x), max(0, x2 - window.x1))
+        sums = balance[place]
+        if not sums.size:
             continue
+        # The part of the patch that lies in the window; at the image's border some of it may not.
+        top, left = place[0].start - y, place[1].start - x
+        part = slice(top, top + sums.shape[0]), slice(left, left + sums.shape[1])
+        # By patch, which stays in the processor's cache, as a frame of thresholds would not.
+        votes = patch[inner][part] - (HALF if ease is None else cv2.LUT(ease[place], thresholds))
         if weights is not None:
             votes *= weights[part]
-        place = np.s_[max(0, y) : y2 - window.y1, max(0, x) : x2 - window.x1]
-        sums = balance[place]
         sums += votes
-        if total is not None:
-            total[place] += 1.0 if weights is None else weights[part]
         written.append((sums, merged[place]))
-    kept = merged.copy() if caution != PLAIN else None
     for sums, pixels in written:
         np.greater(sums, 0.0, out=pixels)
-    if kept is not None:
-        _undo(merged, kept, balance, total, caution)
 
 
-def _undo(
-    merged_HW: NDArray[np.bool_],
-    coarse_HW: NDArray[np.bool_],
-    balance_HW: NDArray[np.float32],
-    total_HW: NDArray[np.float32] | None,
-    caution: Caution,
-) -> None:
-    """Give back their coarse value to pixels that caution does not let change."""
-    refused = _distance_to_boundary(coarse_HW) > caution.reach
-    if total_HW is not None:
-        refused |= np.abs(balance_HW) <= np.float32(caution.margin) * total_HW
-    np.copyto(merged_HW, coarse_HW, where=refused)
+def _ease_of_change(coarse_HW: NDArray[np.uint8], caution: Caution) -> NDArray[np.uint8]:
+    """Which of `_thresholds` holds for each pixel: its class, plus 2 if the other class is within reach; uint8 0..3."""
+    if caution.reach is None:
+        return coarse_HW + np.uint8(2)
+    # The other class is within reach where, one step less far, there is a pixel with both among its neighbours.
+    near = cv2.morphologyEx(coarse_HW, cv2.MORPH_GRADIENT, _square(1))
+    if caution.reach > 1:
+        cv2.dilate(near, _square(caution.reach - 1), dst=near)
+    # In place: fresh memory would cost more than the sums.
+    cv2.add(near, near, dst=near)
+    cv2.add(near, coarse_HW, dst=near)
+    return np.asarray(near, np.uint8)
 
 
-def _distance_to_boundary(mask_HW: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Pixels from each pixel to the nearest one of the other class; large where there is none."""
-    pixels = mask_HW.view(np.uint8)
-    inside, outside = (cv2.distanceTransform(side, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for side in (pixels, 1 - pixels))
-    return np.maximum(inside, outside)
+@lru_cache(maxsize=64)
+def _square(radius: int) -> NDArray[np.uint8]:
+    return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _thresholds(margin: float) -> NDArray[np.float32]:
+    """The mean probability above which a pixel becomes foreground, by `_ease_of_change`: (256,) float32."""
+    never, always = 2.0, -1.0
+    table = np.zeros(256, np.float32)
+    table[:4] = never, always, 0.5 + margin, 0.5 - margin
+    return table
 
 
 def _inner_part(places: list[list[int]], probabilities_NPP: NDArray[np.float32]) -> tuple[slice, slice]:

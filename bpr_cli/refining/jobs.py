@@ -15,10 +15,10 @@ from bpr_cli.masks import Mask
 from bpr_cli.refining.settings import RefineSettings
 
 # How far from the coarse boundary a cautious refinement may change pixels: a share of the object's size, the square
-# root of its area. Errors of detectors are 3 to 8 px on objects of 150 to 200 px; what lies further out is mostly a
-# neighbour, mistaken for a part of the object (chosen on training photos; models/LOG.md).
+# root of its area. What lies further out is mostly a neighbour, mistaken for a part of the object. That happens to
+# objects of less than two patches across; larger ones need no such limit (chosen on training photos; models/LOG.md).
 REACH = 0.08
-LEAST_REACH = 1.5  # px; the pixels along the boundary and their diagonal neighbours
+REACH_BELOW = 128  # px
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -73,9 +73,9 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
 
 
 def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
-    if not settings.caution:
-        return patches.Caution()
-    return patches.Caution(margin=settings.caution / 2, reach=max(LEAST_REACH, REACH * mask.area**0.5))
+    size = mask.area**0.5
+    limited = settings.caution > 0 and size < REACH_BELOW
+    return patches.Caution(settings.caution / 2, max(1, round(REACH * size)) if limited else None)
 
 
 def predict_jobs(

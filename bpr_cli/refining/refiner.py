@@ -16,8 +16,9 @@ from bpr_cli.refining.settings import RefineSettings
 
 DEFAULT_MODEL = "davis-w18s"
 
-# Batches of 8 to 32 are the fastest on CPUs; GPUs of 8 GB and more hold 256 patches of W18s at 128 px.
-CPU_BATCH = 32
+# Batches of 8 to 32 are the fastest on CPUs, 16 of these (examples/benchmark_network.py); GPUs of 8 GB and more hold
+# 256 patches of W18s at 128 px.
+CPU_BATCH = 16
 GPU_BATCH = 256
 
 

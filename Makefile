@@ -18,13 +18,13 @@ test-all: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
-	$(BIN)/ruff format --check bpr_cli tests examples
-	$(BIN)/ruff check bpr_cli tests examples
+	$(BIN)/ruff format --check bpr_cli tests examples models
+	$(BIN)/ruff check bpr_cli tests examples models
 	$(BIN)/mypy
 
 format: $(STAMP)
-	$(BIN)/ruff format bpr_cli tests examples
-	$(BIN)/ruff check --fix bpr_cli tests examples
+	$(BIN)/ruff format bpr_cli tests examples models
+	$(BIN)/ruff check --fix bpr_cli tests examples models
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -4,7 +4,8 @@
         --train "--patches shards/ --network hrnet-w18 --steps 3600" --run runs/w18
     python models/experiment.py "flips" --why "two looks at each patch" --sets sets.toml \
         --refine "bpr refine --model runs/first --flips"
-    python models/experiment.py "GrabCut" --why "a baseline" --sets sets.toml --refine "python examples/baselines.py grabcut"
+    python models/experiment.py "GrabCut" --why "a baseline" --sets sets.toml \
+        --refine "python examples/baselines.py grabcut"
 
 sets.toml names what to score on; paths are relative to it:
 
@@ -78,7 +79,9 @@ def score(entry: dict[str, Any], folder: Path, command: list[str]) -> dict[str, 
         refined, figures = Path(temporary, "refined.json"), Path(temporary, "figures.json")
         run([*command, results, "-o", str(refined), "--images", images, "--image-info", gt])
         grouping = ["--group-by", entry["group_by"]] if "group_by" in entry else []
-        run([*BPR, "evaluate", str(refined), "--gt", gt, "--baseline", results, *grouping, "--json", str(figures), "-q"])
+        run(
+            [*BPR, "evaluate", str(refined), "--gt", gt, "--baseline", results, *grouping, "--json", str(figures), "-q"]
+        )
         document: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
     return document
 

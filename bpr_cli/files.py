@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +19,13 @@ def ensure_folder(folder: Path) -> None:
         raise InputError(
             f"the output folder cannot be made ({error.strerror})", file=folder, remedy="Choose another -o"
         ) from error
-    if not os.access(folder, os.W_OK):
-        raise InputError("the output folder cannot be written to", file=folder, remedy="Choose another -o")
+    try:  # permissions do not tell all: read-only and virtual file systems
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"the output folder cannot be written to ({error.strerror})", file=folder, remedy="Choose another -o"
+        ) from error
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -178,7 +180,12 @@ def test_an_interrupted_refinement_leaves_no_half_output(example, small_model, t
         "--images", example.images, "--image-info", example.gt, "--model", small_model,
     ]  # fmt: skip
     with subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        list(map(str, command)),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # Under nohup and in a script's background the tests, and so their children, would ignore it.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         assert "refine:   0%" in process.stderr.readline()
@@ -245,3 +252,34 @@ def test_evaluate_names_what_it_cannot_use(three_photos, tmp_path, options, mess
     assert failed.returncode == 2
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_a_mask_of_another_size_is_named_itself_and_can_be_skipped(three_photos, refine_arguments, tmp_path):
+    records = json.loads(three_photos.results.read_text())
+    first = records[0]["image_id"]
+    records.append({**records[0], "segmentation": {"size": [10, 10], "counts": "d3"}})
+    (tmp_path / "in.json").write_text(json.dumps(records))
+    arguments = [tmp_path / "in.json", "-o", tmp_path / "out.json", *refine_arguments]
+    failed = run_bpr("refine", *arguments)
+    assert failed.returncode == 2
+    assert f"image {first}, annotation {len(records) - 1}: " in failed.stderr
+    done = run_bpr("refine", *arguments, "--skip-bad")
+    assert done.returncode == 0
+    assert "1 left as they were" in done.stderr
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written[-1]["segmentation"] == records[-1]["segmentation"]
+    assert written[0]["segmentation"] != records[0]["segmentation"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that nobody can write to, by any right")
+def test_a_folder_without_room_for_files_is_refused_before_the_work(three_photos, refine_arguments):
+    failed = run_bpr("refine", three_photos.results, "-o", "/proc/self/out.json", *refine_arguments)
+    assert failed.returncode == 2
+    assert "cannot be written to" in failed.stderr
+
+
+def test_a_photo_without_masks_is_told_of_the_mask_option(three_photos, tmp_path):
+    photo = next(three_photos.images.iterdir())
+    failed = run_bpr("refine", photo, "-o", tmp_path / "out")
+    assert failed.returncode == 2
+    assert "--mask" in failed.stderr

@@ -25,11 +25,19 @@ from bpr_cli.commands.options import (
 def refine(
     input: Annotated[
         Path,
-        typer.Argument(help="COCO results or dataset (JSON), or a photo together with --mask.", show_default=False),
+        typer.Argument(
+            help="COCO results or dataset (JSON), a Cityscapes results folder, or a photo together with --mask.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Refined results (JSON); with --mask, a folder.", rich_help_panel=INPUT),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Refined results, in the input's form (JSON or folder); with --mask, a folder.",
+            rich_help_panel=INPUT,
+        ),
     ],
     images: Images = None,
     image_info: Annotated[

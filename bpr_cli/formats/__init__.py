@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import cityscapes, coco, mask_images
+from bpr_cli.formats.images import SUFFIXES
 from bpr_cli.formats.records import Results
 from bpr_cli.masks import RLE
 
@@ -29,6 +30,8 @@ def read_results(path: Path) -> Results:
     Raises:
         InputError: it cannot be used; names file, image id and index.
     """
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        raise InputError("this is an image", file=path, remedy="Give its masks with --mask, or a COCO JSON file")
     if not path.is_dir():
         return coco.read(path)
     if cityscapes.is_folder_of_truth(path):

@@ -140,31 +140,23 @@ def _is_number(value: Any) -> bool:
 
 
 def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, ImageRecord]:
-    """A results list has no list of images: id, size and (rarely) file_name come from its records."""
-    sizes: dict[int | str, tuple[int, int] | None] = {}
+    """A results list has no list of images: id, size and (rarely) file_name come from its records.
+
+    Where masks of one image differ in size, the size stays open: the photo or the ground truth tells which is wrong.
+    """
+    sizes: dict[int | str, set[tuple[int, int]]] = {}
     names: dict[int | str, str] = {}
     for index, record in enumerate(records):
         image_id = _image_id(record, index, path, "image_id")
         if isinstance(record.get("file_name"), str):
             names.setdefault(image_id, record["file_name"])
         size = rle_size(record.get("segmentation"))
-        known = sizes.setdefault(image_id, size)
-        if known is None:
-            sizes[image_id] = size
-        elif size is not None and size != known:
-            raise InputError(
-                f"the RLE's size {list(size)} is not that of the image's other detections {list(known)}",
-                file=path,
-                image_id=image_id,
-                index=index,
-                remedy="Write all masks at the image's size",
-            )
-    return {
-        image_id: ImageRecord(
-            image_id, names.get(image_id), height=size[0] if size else None, width=size[1] if size else None
-        )
-        for image_id, size in sizes.items()
-    }
+        sizes.setdefault(image_id, set()).update([size] if size else [])
+    records_by_id = {}
+    for image_id, found in sizes.items():
+        height, width = found.pop() if len(found) == 1 else (None, None)
+        records_by_id[image_id] = ImageRecord(image_id, names.get(image_id), height, width)
+    return records_by_id
 
 
 def _images_of_dataset(images: Sequence[Any], path: Path) -> dict[int | str, ImageRecord]:

@@ -122,10 +122,6 @@ def test_empty_results_are_results(saved, tmp_path):
         ([detection(score="high")], "score is 'high'"),
         ('[{"image_id": 1, "segmentation": [[0,0,1,1,2,2]], "score": NaN}]', "score is nan"),
         ([detection(category_id="cat")], "category id"),
-        (
-            [detection(segmentation=new_mask()), detection(segmentation={"size": [3, 3], "counts": "9"})],
-            "annotation 1",
-        ),
         (dataset(images=[{"id": 1}, {"id": 1}]), "listed twice"),
         (dataset(images=[{"id": 1, "height": 0, "width": 3}]), "height is 0"),
         (dataset(images=[{"id": 1, "height": 3, "width": "3"}]), "width is '3'"),
@@ -147,9 +143,15 @@ def test_what_is_broken_is_named_with_file_and_place(saved, document, says):
 def test_a_missing_or_binary_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json.*No such file"):
         read_results(tmp_path / "nowhere.json")
-    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    (tmp_path / "model.bin").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(InputError, match="not a text file"):
-        read_results(tmp_path / "photo.jpg")
+        read_results(tmp_path / "model.bin")
+
+
+def test_masks_of_two_sizes_leave_the_size_to_the_photo(saved):
+    other = {"size": [3, 3], "counts": "9"}
+    (entry,) = read_results(saved([detection(segmentation=new_mask()), detection(segmentation=other)])).images
+    assert (entry.image.height, entry.image.width) == (None, None)
 
 
 def test_image_info_gives_results_their_file_names(saved, tmp_path):

@@ -9,6 +9,7 @@ import typer
 
 from bpr_cli import __version__
 from bpr_cli.commands.evaluate import evaluate
+from bpr_cli.commands.export import export
 from bpr_cli.commands.extract import extract
 from bpr_cli.commands.options import console, errors, print_error
 from bpr_cli.commands.refine import refine
@@ -65,7 +66,7 @@ def options(
     context.default_map = read_defaults(Path(FILE_NAME), names)
 
 
-for command in (refine, extract, train, evaluate):
+for command in (refine, extract, train, evaluate, export):
     app.command()(command)
 app.command("eval", hidden=True)(evaluate)
 

@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bpr_cli.network.checkpoint import load
-from bpr_cli.network.engine import Engine, choose_device
+from bpr_cli.network.devices import choose_device
+from bpr_cli.network.engine import open_engine
 from bpr_cli.network.hrnet import resize_logits
 from bpr_cli.network.inputs import prepare
 from bpr_cli.refining.refiner import DEFAULT_MODEL
@@ -48,7 +49,7 @@ def main() -> None:
 
     ways: dict[str, tuple[Callable[[], object], int]] = {"plain torch, fp32, batch 1": (plain, 1)}
     for precision in ("fp32", "auto"):
-        engine = Engine(module, config, device, precision)
+        engine = open_engine(module, config, device, precision)
         name = "fp32" if engine.dtype is None else str(engine.dtype).removeprefix("torch.")
         for size in sizes:
             ways[f"engine, {name}, batch {size}"] = (

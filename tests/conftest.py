@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,15 @@ class Example:
     gt: Path
     results: Path
     results_native: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torch_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted networks go to a folder of the tests', which all their processes share."""
+    with pytest.MonkeyPatch.context() as patched:
+        base = tmp_path_factory.getbasetemp()
+        patched.setenv("TORCH_HOME", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "torch"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,20 @@ Precision = Annotated[
     str,
     typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.", rich_help_panel=SPEED),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="auto, torch or openvino; auto takes OpenVINO on a CPU if it is installed.", rich_help_panel=SPEED
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the "
+        "paper's authors.  [dim]\\[default: the best that ships][/]",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 SkipBad = Annotated[
     bool,

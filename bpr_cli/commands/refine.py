@@ -12,7 +12,9 @@ from bpr_cli.commands.options import (
     PATCHES,
     SPEED,
     Device,
+    Engine,
     Images,
+    Model,
     Precision,
     Quiet,
     Scheme,
@@ -52,14 +54,7 @@ def refine(
         typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
     ] = None,
     skip_bad: SkipBad = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the "
-            "paper's authors.  [dim]\\[default: the best that ships][/]",
-            show_default=False,
-        ),
-    ] = None,
+    model: Model = None,
     nms_threshold: Annotated[
         float,
         typer.Option(help="0.25 is fast; 0.55 looks at each place more often.", rich_help_panel=PATCHES),
@@ -82,6 +77,7 @@ def refine(
     ] = 0.4,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: Engine = "auto",
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -113,6 +109,7 @@ def refine(
         settings=settings,
         device=device,
         precision=precision,
+        engine=engine,
         skip_bad=skip_bad,
         quiet=quiet,
     )

@@ -32,7 +32,9 @@ def prepare(images_NHWC: Tensor, masks_NHW: Tensor, input_size: int) -> Tensor:
     size = (input_size, input_size)
     if images.shape[-2:] != size:
         images = F.interpolate(images, size=size, mode="bilinear", align_corners=False)
-        masks = F.interpolate(masks, size=size, mode="nearest-exact")
+        # By index, because exporters know no mode "nearest-exact", which gives the same.
+        nearest = ((torch.arange(input_size, device=masks.device) + 0.5) * (masks.shape[-1] / input_size)).long()
+        masks = masks.index_select(2, nearest).index_select(3, nearest)
     mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     stacked = torch.cat(((images - mean) / std, masks * 2.0 - 1.0), dim=1)
     return stacked.contiguous(memory_format=torch.channels_last)

@@ -67,6 +67,7 @@ def refine(
     settings: RefineSettings | None = None,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "auto",
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> RefineSummary:
@@ -79,10 +80,10 @@ def refine(
         image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
             image id.
         masks: mask images of the photo `input`.
-        model: as in `Refiner.from_pretrained`, or a refiner already loaded (then `settings`, `device` and `precision`
-            are its own).
+        model: as in `Refiner.from_pretrained`, or a refiner already loaded (then `settings`, `device`, `precision`
+            and `engine` are its own).
         settings: patches, flips, blending, batch size.
-        device, precision: as in `Refiner.from_pretrained`.
+        device, precision, engine: as in `Refiner.from_pretrained`.
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
 
@@ -96,7 +97,9 @@ def refine(
     check_output(results, output)
     skipped: list[str] = []
     paths = _find_images(results, images, skipped if skip_bad else None)
-    refiner = model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings)
+    refiner = (
+        model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
+    )
     segmentations, changed, patches = _refine_masks(refiner, results, paths, skipped, skip_bad, quiet)
     write_results(results, segmentations, output)
     return RefineSummary(results.count, changed, patches, tuple(skipped))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.network.checkpoint import ModelConfig, load
-from bpr_cli.network.engine import Engine, choose_device
+from bpr_cli.network.devices import choose_device
+from bpr_cli.network.engine import Engine, open_engine
 from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
 
@@ -49,6 +50,7 @@ class Refiner:
         device: str = "auto",
         precision: str = "auto",
         settings: RefineSettings | None = None,
+        engine: str = "auto",
     ) -> Refiner:
         """Load a model.
 
@@ -58,13 +60,14 @@ class Refiner:
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             precision: "auto", "fp32", "bf16", "fp16".
             settings: patches, flips, blending, batch size.
+            engine: "auto" (OpenVINO on CPUs where it is installed, else torch), "torch", "openvino".
 
         Raises:
-            InputError: no such model or device, or a broken file.
+            InputError: no such model, device or engine, or a broken file.
         """
         chosen = choose_device(device)
         module, config = load(name_or_path)
-        return cls(Engine(module, config, chosen, precision), config, settings or RefineSettings())
+        return cls(open_engine(module, config, chosen, precision, engine), config, settings or RefineSettings())
 
     @property
     def batch_size(self) -> int:

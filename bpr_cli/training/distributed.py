@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.distributed.nn.functional as dist_functional
 from torch import Tensor, nn
 
-from bpr_cli.network.engine import choose_device
+from bpr_cli.network.devices import choose_device
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from bpr_cli import shards
 from bpr_cli.errors import InputError
 from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.network import checkpoint, hrnet
-from bpr_cli.network.engine import autocast_dtype
+from bpr_cli.network.devices import autocast_dtype
 from bpr_cli.network.inputs import prepare
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
@@ -81,7 +81,7 @@ def train(
         out: the run's folder (see `run_folder`).
         recipe: network, optimiser, schedule, loss, augmentation.
         init: a model whose weights to begin from: anything that `refine --model` takes.
-        device, precision: as in `network.engine`.
+        device, precision: as in `network.devices`.
         workers: processes that read patches ahead.
         validate_every, save_every: steps between validations and between saved states.
         resume: continue the run in `out` if there is one.

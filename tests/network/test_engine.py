@@ -8,9 +8,10 @@ import torch
 
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.engine import Engine, autocast_dtype, choose_device
+from bpr_cli.network.devices import autocast_dtype, choose_device
 from bpr_cli.network.hrnet import resize_logits
 from bpr_cli.network.inputs import prepare
+from bpr_cli.network.torch_engine import TorchEngine
 from tests.network.seeded import seeded_network, seeded_patches
 
 CPU = torch.device("cpu")
@@ -34,12 +35,12 @@ def test_the_engine_computes_the_networks_probabilities(network):
     images, masks = seeded_patches()
     expected = reference(network, images, masks)
     assert expected.std() > 0.05
-    assert np.abs(Engine(network, ModelConfig(), CPU, "fp32").predict(images, masks) - expected).max() < 1e-4
-    assert np.abs(Engine(network, ModelConfig(), CPU, "bf16").predict(images, masks) - expected).mean() < 0.02
+    assert np.abs(TorchEngine(network, ModelConfig(), CPU, "fp32").predict(images, masks) - expected).max() < 1e-4
+    assert np.abs(TorchEngine(network, ModelConfig(), CPU, "bf16").predict(images, masks) - expected).mean() < 0.02
 
 
 def test_a_patch_does_not_depend_on_its_batch(network):
-    engine = Engine(network, ModelConfig(), CPU, "fp32")
+    engine = TorchEngine(network, ModelConfig(), CPU, "fp32")
     images, masks = seeded_patches(5)
     together = engine.predict(images, masks)
     for i in range(5):
@@ -47,7 +48,7 @@ def test_a_patch_does_not_depend_on_its_batch(network):
 
 
 def test_flips_average_the_patch_and_its_mirror_image(network):
-    engine = Engine(network, ModelConfig(), CPU, "fp32")
+    engine = TorchEngine(network, ModelConfig(), CPU, "fp32")
     images, masks = seeded_patches()
     mirrored = engine.predict(images[:, :, ::-1], masks[:, :, ::-1])[:, :, ::-1]
     expected = (engine.predict(images, masks) + mirrored) / 2
@@ -56,8 +57,8 @@ def test_flips_average_the_patch_and_its_mirror_image(network):
 
 def test_padding_is_seen_but_not_returned(network):
     images, masks = seeded_patches(2, size=80)
-    padded = Engine(network, ModelConfig(input_size=160, padding=8), CPU, "fp32").predict(images, masks)
-    whole = Engine(network, ModelConfig(input_size=160, patch_size=80), CPU, "fp32").predict(images, masks)
+    padded = TorchEngine(network, ModelConfig(input_size=160, padding=8), CPU, "fp32").predict(images, masks)
+    whole = TorchEngine(network, ModelConfig(input_size=160, patch_size=80), CPU, "fp32").predict(images, masks)
     assert padded.shape == (2, 64, 64)
     assert np.array_equal(padded, whole[:, 8:72, 8:72])
 
@@ -77,7 +78,7 @@ class Greedy(torch.nn.Module):
 
 
 def test_batches_are_halved_until_they_fit_and_stay_so():
-    engine = Engine(Greedy(3), ModelConfig(), CPU, "fp32")
+    engine = TorchEngine(Greedy(3), ModelConfig(), CPU, "fp32")
     images, masks = seeded_patches(20)
     assert engine.predict(images, masks).shape == (20, 64, 64)
     assert engine.max_batch == 2
@@ -87,14 +88,14 @@ def test_batches_are_halved_until_they_fit_and_stay_so():
 def test_what_does_not_fit_at_all_and_other_errors_are_not_hidden():
     images, masks = seeded_patches(2)
     with pytest.raises(InputError, match="does not fit"):
-        Engine(Greedy(0), ModelConfig(), CPU, "fp32").predict(images, masks)
+        TorchEngine(Greedy(0), ModelConfig(), CPU, "fp32").predict(images, masks)
     with pytest.raises(RuntimeError, match="broken"):
-        Engine(Greedy(0, "broken"), ModelConfig(), CPU, "fp32").predict(images, masks)
+        TorchEngine(Greedy(0, "broken"), ModelConfig(), CPU, "fp32").predict(images, masks)
 
 
 def test_no_patches_give_no_probabilities(network):
     empty = np.zeros((0, 64, 64, 3), np.uint8)
-    assert Engine(network, ModelConfig(), CPU, "fp32").predict(empty, empty[..., 0]).shape == (0, 64, 64)
+    assert TorchEngine(network, ModelConfig(), CPU, "fp32").predict(empty, empty[..., 0]).shape == (0, 64, 64)
 
 
 def test_devices_and_precisions_that_are_not_there_are_refused():

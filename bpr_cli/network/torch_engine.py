@@ -1,0 +1,103 @@
+"""Inference by torch, on any device: uint8 patches go there and are enlarged and normalised there."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bpr_cli.errors import InputError
+from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.devices import autocast_dtype
+from bpr_cli.network.graph import fold_batch_norm
+from bpr_cli.network.hrnet import FOREGROUND, resize_logits
+from bpr_cli.network.inputs import prepare
+
+
+class TorchEngine:
+    """A network made ready for inference on a device.
+
+    Args:
+        module: an `HRNetSegmenter`, in evaluation mode; it is copied, not changed.
+        config: what it expects.
+        device: where to run it.
+        precision: see `autocast_dtype`.
+
+    Attributes:
+        max_batch: largest batch that fitted so far after running out of memory; None: not yet met.
+    """
+
+    name = "torch"
+
+    def __init__(self, module: nn.Module, config: ModelConfig, device: torch.device, precision: str = "auto") -> None:
+        self.config = config
+        self.device = device
+        self.dtype = autocast_dtype(device, precision)
+        folded = fold_batch_norm(copy.deepcopy(module).eval())
+        self.module = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.max_batch: int | None = None
+
+    def predict(
+        self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
+    ) -> NDArray[np.float32]:
+        """Foreground probability of patches.
+
+        Args:
+            images_NHWC: (N, S, S, 3) uint8 RGB, S = patch size + 2 padding.
+            masks_NHW: (N, S, S) uint8, coarse masks, 0 or 1.
+            flips: average with the prediction of the mirror image.
+
+        Returns:
+            (N, P, P) float32, 0..1, P the patch size: the middle of each patch.
+
+        Raises:
+            InputError: not even one patch fits the device's memory.
+        """
+        size, padding = self.config.patch_size, self.config.padding
+        output = np.empty((len(images_NHWC), size, size), np.float32)
+        start = 0
+        while start < len(images_NHWC):
+            stop = min(len(images_NHWC), start + (self.max_batch or len(images_NHWC)))
+            try:
+                probabilities = self._run(images_NHWC[start:stop], masks_NHW[start:stop], flips)
+            except RuntimeError as error:
+                self._halve(stop - start, error)
+                continue
+            output[start:stop] = probabilities[:, padding : padding + size, padding : padding + size].numpy()
+            start = stop
+        return output
+
+    @torch.inference_mode()
+    def _run(self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool) -> Tensor:
+        images, masks = self._upload(images_NHWC), self._upload(masks_NHW)
+        inputs = prepare(images, masks, self.config.input_size)
+        probabilities = self._probabilities(inputs, images.shape[1])
+        if flips:
+            probabilities = (probabilities + self._probabilities(inputs.flip(3), images.shape[1]).flip(2)) / 2
+        return probabilities.cpu()
+
+    def _upload(self, array: NDArray[np.uint8]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def _probabilities(self, inputs: Tensor, size: int) -> Tensor:
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            logits = self.module(inputs)
+        return torch.softmax(resize_logits(logits.float(), (size, size)), dim=1)[:, FOREGROUND]
+
+    def _halve(self, batch: int, error: RuntimeError) -> None:
+        """After running out of memory: go on with half the batch; any other error is passed on."""
+        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
+            raise error
+        if batch == 1:
+            raise InputError(
+                f"one patch does not fit the memory of {self.device}", remedy="Use --device cpu or a smaller model"
+            ) from error
+        self.max_batch = batch // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()

@@ -1,0 +1,92 @@
+"""OpenVINO computes what torch computes, and converts a network once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bpr_cli.errors import InputError
+from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.engine import open_engine
+from bpr_cli.network.torch_engine import TorchEngine
+from tests.network.seeded import seeded_network, seeded_patches
+
+openvino_engine = pytest.importorskip("bpr_cli.network.openvino_engine", reason="OpenVINO is not installed")
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network():
+    network = seeded_network()
+    # Logits spread like a trained network's, so that probabilities differ.
+    network.decode_head.conv_seg.weight.data *= 5.0
+    return network
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(),
+        ModelConfig(input_size=128, padding=8),  # 80 px shown at 128: no whole factor
+        ModelConfig(input_size=64),
+    ],
+    ids=["as shipped", "padding", "not enlarged"],
+)
+def test_probabilities_are_torchs_in_any_batch(network, config, tmp_path):
+    images, masks = seeded_patches(5, size=64 + 2 * config.padding)
+    engine = openvino_engine.OpenVinoEngine(network, config, "fp32", tmp_path)
+    expected = TorchEngine(network, config, CPU, "fp32").predict(images, masks)
+    assert expected.std() > 0.05
+    together = engine.predict(images, masks)
+    assert together.shape == expected.shape == (5, 64, 64)
+    assert np.abs(together - expected).max() < 1e-4
+    assert np.array_equal(engine.predict(images[:2], masks[:2]), together[:2])
+    assert engine.predict(images[:0], masks[:0]).shape == (0, 64, 64)
+    flipped = TorchEngine(network, config, CPU, "fp32").predict(images, masks, flips=True)
+    assert np.abs(engine.predict(images, masks, flips=True) - flipped).max() < 1e-4
+
+
+def test_a_network_is_converted_once_and_another_one_anew(network, tmp_path, monkeypatch):
+    images, masks = seeded_patches(2)
+    first = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", tmp_path).predict(images, masks)
+
+    def fail(graph):
+        raise AssertionError("converted again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino_engine, "convert", fail)
+        again = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", tmp_path).predict(images, masks)
+        assert np.array_equal(first, again)
+        other = seeded_network()
+        with pytest.raises(AssertionError, match="converted again"):
+            openvino_engine.OpenVinoEngine(other, ModelConfig(), "fp32", tmp_path)
+        with pytest.raises(AssertionError, match="converted again"):
+            openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [""]
+
+
+def test_without_room_for_the_cache_it_warns_and_works(network, tmp_path):
+    (tmp_path / "file").write_text("")
+    images, masks = seeded_patches(1)
+    with pytest.warns(UserWarning, match="no room for the converted network"):
+        engine = openvino_engine.OpenVinoEngine(
+            network, ModelConfig(input_size=64), "fp32", tmp_path / "file" / "cache"
+        )
+    assert engine.predict(images, masks).shape == (1, 64, 64)
+
+
+def test_the_engine_is_chosen_by_name_and_device(network, monkeypatch):
+    assert open_engine(network, ModelConfig(input_size=64), CPU).name == "openvino"
+    assert open_engine(network, ModelConfig(input_size=64), CPU, name="torch").name == "torch"
+    with pytest.raises(InputError, match="no engine 'tensorflow'"):
+        open_engine(network, ModelConfig(), CPU, name="tensorflow")
+    with pytest.raises(InputError, match="fp16"):
+        open_engine(network, ModelConfig(), CPU, "fp16", "openvino")
+    with pytest.raises(InputError, match="not on meta"):
+        open_engine(network, ModelConfig(), torch.device("meta"), name="openvino")
+    monkeypatch.setattr("bpr_cli.network.engine.find_spec", lambda name: None)
+    assert open_engine(network, ModelConfig(input_size=64), CPU).name == "torch"
+    with pytest.raises(InputError, match=r"bpr\[openvino\]"):
+        open_engine(network, ModelConfig(), CPU, name="openvino")

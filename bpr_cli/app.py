@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bpr_cli import __version__
+from bpr_cli.commands.benchmark import benchmark
 from bpr_cli.commands.evaluate import evaluate
 from bpr_cli.commands.export import export
 from bpr_cli.commands.extract import extract
@@ -66,7 +67,7 @@ def options(
     context.default_map = read_defaults(Path(FILE_NAME), names)
 
 
-for command in (refine, extract, train, evaluate, export):
+for command in (refine, extract, train, evaluate, benchmark, export):
     app.command()(command)
 app.command("eval", hidden=True)(evaluate)
 

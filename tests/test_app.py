@@ -22,7 +22,7 @@ def refine_arguments(three_photos, small_model):
     return ["--images", three_photos.images, "--image-info", three_photos.gt, "--model", small_model, "--quiet"]
 
 
-@pytest.mark.parametrize("command", ["refine", "extract", "train", "evaluate", "export", "models"])
+@pytest.mark.parametrize("command", ["refine", "extract", "train", "evaluate", "benchmark", "export", "models"])
 def test_every_command_has_help_with_an_example(command):
     shown = run_bpr(command, "--help")
     assert shown.returncode == 0

@@ -38,6 +38,16 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+Batch = Annotated[
+    int | None,
+    typer.Option(help="Patches at once.  [dim]\\[default: by device][/]", show_default=False, rich_help_panel=SPEED),
+]
+ImageInfo = Annotated[
+    Path | None,
+    typer.Option(
+        help="COCO JSON with the images' file names, if the photos are not named by image id.", rich_help_panel=INPUT
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 SkipBad = Annotated[
     bool,

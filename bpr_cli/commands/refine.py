@@ -10,9 +10,10 @@ import typer
 from bpr_cli.commands.options import (
     INPUT,
     PATCHES,
-    SPEED,
+    Batch,
     Device,
     Engine,
+    ImageInfo,
     Images,
     Model,
     Precision,
@@ -42,13 +43,7 @@ def refine(
         ),
     ],
     images: Images = None,
-    image_info: Annotated[
-        Path | None,
-        typer.Option(
-            help="COCO JSON with the images' file names, if the photos are not named by image id.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
+    image_info: ImageInfo = None,
     mask: Annotated[
         list[Path] | None,
         typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
@@ -78,12 +73,7 @@ def refine(
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Patches at once.  [dim]\\[default: by device][/]", show_default=False, rich_help_panel=SPEED
-        ),
-    ] = None,
+    batch_size: Batch = None,
     quiet: Quiet = False,
 ) -> None:
     """Refine masks: same detections, same order, better boundaries.

@@ -51,6 +51,11 @@ def autocast_dtype(device: torch.device, precision: str = "auto") -> torch.dtype
     return DTYPES[precision]
 
 
+def precision_name(dtype: torch.dtype | None) -> str:
+    """The precision that `autocast_dtype` gave this type for."""
+    return next(name for name, known in DTYPES.items() if known == dtype)
+
+
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

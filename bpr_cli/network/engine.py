@@ -22,10 +22,12 @@ class Engine(Protocol):
     Attributes:
         name: "torch" or "openvino".
         device: where it computes.
+        precision: "fp32", "bf16" or "fp16".
     """
 
     name: str
     device: torch.device
+    precision: str
 
     def predict(
         self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import autocast_dtype
+from bpr_cli.network.devices import autocast_dtype, precision_name
 from bpr_cli.network.graph import PatchGraph
 
 GRAPH_VERSION = "1"  # counts up when PatchGraph computes something else
-PRECISIONS = {None: "f32", torch.bfloat16: "bf16"}
+HINTS = {"fp32": "f32", "bf16": "bf16"}
 CONVERTED = "model.xml"
 
 
@@ -47,14 +47,14 @@ class OpenVinoEngine:
     ) -> None:
         self.config = config
         self.device = torch.device("cpu")
-        dtype = autocast_dtype(self.device, precision)
+        self.precision = precision_name(autocast_dtype(self.device, precision))
         core = openvino.Core()
         cache = cache or Path(torch.hub.get_dir()).parent / "bpr"  # beside torch's own, where TORCH_HOME says
         self._compiled = core.compile_model(
             _converted(core, module, config, cache),
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
+                "INFERENCE_PRECISION_HINT": HINTS[self.precision],
                 "PERFORMANCE_HINT": "LATENCY",  # one batch at a time on all threads; two streams gained nothing
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # so that OMP_NUM_THREADS holds for both engines
             },

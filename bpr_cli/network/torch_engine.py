@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import autocast_dtype
+from bpr_cli.network.devices import autocast_dtype, precision_name
 from bpr_cli.network.graph import fold_batch_norm
 from bpr_cli.network.hrnet import FOREGROUND, resize_logits
 from bpr_cli.network.inputs import prepare
@@ -36,6 +36,7 @@ class TorchEngine:
         self.config = config
         self.device = device
         self.dtype = autocast_dtype(device, precision)
+        self.precision = precision_name(self.dtype)
         folded = fold_batch_norm(copy.deepcopy(module).eval())
         self.module = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.max_batch: int | None = None

@@ -51,6 +51,19 @@ def prepare_job(
 ) -> Job:
     """Cut an instance's boundary into patches."""
     boxes = patches.propose_boxes_in(mask, patch_size, settings.nms_threshold, settings.scheme)
+    return cut_job(index, image_HWC, mask, boxes, patch_size, padding, settings)
+
+
+def cut_job(
+    index: int,
+    image_HWC: NDArray[np.uint8],
+    mask: Mask,
+    boxes: NDArray[np.int64],
+    patch_size: int,
+    padding: int,
+    settings: RefineSettings,
+) -> Job:
+    """Cut the patches of given boxes."""
     image_patches = patches.crop(image_HWC, boxes, padding)
     mask_patches = patches.crop_from_mask(mask, boxes, padding)
     if settings.scheme == "instance":

@@ -1,0 +1,85 @@
+"""`bpr benchmark`: its options, and what it prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bpr_cli.commands.options import (
+    INPUT,
+    PATCHES,
+    Batch,
+    Device,
+    Engine,
+    ImageInfo,
+    Images,
+    Model,
+    Precision,
+    Quiet,
+    console,
+)
+
+
+def benchmark(
+    results: Annotated[
+        Path | None, typer.Argument(help="COCO results of your own.  [dim]\\[default: a made-up workload][/]")
+    ] = None,
+    images: Images = None,
+    image_info: ImageInfo = None,
+    workload: Annotated[
+        str,
+        typer.Option(
+            help="What to make up: cityscapes (1024x2048, 15 instances) or coco (480x640, 7).", rich_help_panel=INPUT
+        ),
+    ] = "cityscapes",
+    photos: Annotated[int, typer.Option(help="Made-up photos.", rich_help_panel=INPUT)] = 8,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Also the network alone over engines, batch sizes, input sizes and backbones, and patches over NMS "
+            "thresholds: some minutes.",
+        ),
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    model: Model = None,
+    nms_threshold: Annotated[float, typer.Option(help="As in refine.", rich_help_panel=PATCHES)] = 0.25,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    engine: Engine = "auto",
+    batch_size: Batch = None,
+    quiet: Quiet = False,
+) -> None:
+    """Time every stage of a refinement on this machine.
+
+    [bold]bpr benchmark[/]
+
+    [bold]bpr benchmark[/] results.json --images photos/ --json times.json
+    """
+    from bpr_cli.benchmark.benchmark import benchmark as run
+    from bpr_cli.benchmark.benchmark import write_json
+    from bpr_cli.benchmark.tables import benchmark_tables
+    from bpr_cli.refining.refiner import DEFAULT_MODEL
+    from bpr_cli.refining.settings import RefineSettings
+
+    measured = run(
+        results,
+        images=images,
+        image_info=image_info,
+        workload=workload,
+        photos=photos,
+        model=model or DEFAULT_MODEL,
+        settings=RefineSettings(nms_threshold=nms_threshold, batch_size=batch_size),
+        device=device,
+        precision=precision,
+        engine=engine,
+        sweep=sweep,
+        quiet=quiet,
+    )
+    for part in benchmark_tables(measured):
+        console.print(part, highlight=False)
+    if json is not None:
+        write_json(measured, json)
+        console.print(f"figures -> {json}", highlight=False, soft_wrap=True)

@@ -19,8 +19,9 @@ from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.network.checkpoint import load
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import open_engine
-from bpr_cli.refining.refiner import DEFAULT_MODEL, Refiner
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
+from bpr_cli.refining.speed import DEFAULT_MODEL
 
 BATCH_SIZES = (1, 8, 16, 32)
 INPUT_SIZES = (64, 96, 128, 192, 256)  # the paper's table 9 goes from 64 to 512

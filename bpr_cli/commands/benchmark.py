@@ -9,15 +9,18 @@ import typer
 
 from bpr_cli.commands.options import (
     INPUT,
-    PATCHES,
     Batch,
+    Blend,
     Device,
     Engine,
+    Flips,
     ImageInfo,
     Images,
     Model,
+    NmsThreshold,
     Precision,
     Quiet,
+    Speed,
     console,
 )
 
@@ -44,8 +47,11 @@ def benchmark(
         ),
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
+    speed: Speed = "balanced",
     model: Model = None,
-    nms_threshold: Annotated[float, typer.Option(help="As in refine.", rich_help_panel=PATCHES)] = 0.25,
+    nms_threshold: NmsThreshold = None,
+    flips: Flips = None,
+    blend: Blend = None,
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
@@ -61,17 +67,19 @@ def benchmark(
     from bpr_cli.benchmark.benchmark import benchmark as run
     from bpr_cli.benchmark.benchmark import write_json
     from bpr_cli.benchmark.tables import benchmark_tables
-    from bpr_cli.refining.refiner import DEFAULT_MODEL
-    from bpr_cli.refining.settings import RefineSettings
+    from bpr_cli.refining.speed import choose_speed
 
+    speed_model, settings = choose_speed(
+        speed, nms_threshold=nms_threshold, flips=flips, blend=blend, batch_size=batch_size
+    )
     measured = run(
         results,
         images=images,
         image_info=image_info,
         workload=workload,
         photos=photos,
-        model=model or DEFAULT_MODEL,
-        settings=RefineSettings(nms_threshold=nms_threshold, batch_size=batch_size),
+        model=model or speed_model,
+        settings=settings,
         device=device,
         precision=precision,
         engine=engine,

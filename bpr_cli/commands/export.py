@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from bpr_cli.commands.options import Model, console
+from bpr_cli.commands.options import MODEL_HELP, console
 
 
 def export(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .onnx file, or a .xml for OpenVINO (its .bin goes beside it).")
     ],
-    model: Model = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: the balanced one][/]", show_default=False)
+    ] = None,
 ) -> None:
     """Write a model for other runtimes: ONNX or OpenVINO.
 
@@ -24,7 +26,7 @@ def export(
     [bold]bpr export[/] --model runs/first -o refiner.onnx
     """
     from bpr_cli.network.export import export as run
-    from bpr_cli.refining.refiner import DEFAULT_MODEL
+    from bpr_cli.refining.speed import DEFAULT_MODEL
 
     difference = run(model or DEFAULT_MODEL, output)
     console.print(f"largest difference from torch {difference:.1e} -> {output}", highlight=False, soft_wrap=True)

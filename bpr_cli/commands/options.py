@@ -30,13 +30,13 @@ Engine = Annotated[
         help="auto, torch or openvino; auto takes OpenVINO on a CPU if it is installed.", rich_help_panel=SPEED
     ),
 ]
+MODEL_HELP = (
+    "A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the paper's "
+    "authors."
+)
 Model = Annotated[
     str | None,
-    typer.Option(
-        help="A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the "
-        "paper's authors.  [dim]\\[default: the best that ships][/]",
-        show_default=False,
-    ),
+    typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: by --speed][/]", show_default=False),
 ]
 Batch = Annotated[
     int | None,
@@ -46,6 +46,35 @@ ImageInfo = Annotated[
     Path | None,
     typer.Option(
         help="COCO JSON with the images' file names, if the photos are not named by image id.", rich_help_panel=INPUT
+    ),
+]
+Speed = Annotated[
+    str,
+    typer.Option(help="fast, balanced or best: sets the model, the NMS threshold, flips and blending."),
+]
+NmsThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="0.25 is fast; 0.55 looks at each place more often.  [dim]\\[default: by --speed][/]",
+        show_default=False,
+        rich_help_panel=PATCHES,
+    ),
+]
+Flips = Annotated[
+    bool | None,
+    typer.Option(
+        "--flips/--no-flips",
+        help="Average with the mirror image: twice the time.  [dim]\\[default: by --speed][/]",
+        show_default=False,
+        rich_help_panel=PATCHES,
+    ),
+]
+Blend = Annotated[
+    str | None,
+    typer.Option(
+        help="How overlapping patches are averaged: uniform or hann.  [dim]\\[default: by --speed][/]",
+        show_default=False,
+        rich_help_panel=PATCHES,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]

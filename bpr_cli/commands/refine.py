@@ -11,15 +11,19 @@ from bpr_cli.commands.options import (
     INPUT,
     PATCHES,
     Batch,
+    Blend,
     Device,
     Engine,
+    Flips,
     ImageInfo,
     Images,
     Model,
+    NmsThreshold,
     Precision,
     Quiet,
     Scheme,
     SkipBad,
+    Speed,
     console,
     print_skipped,
 )
@@ -49,20 +53,12 @@ def refine(
         typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
     ] = None,
     skip_bad: SkipBad = False,
+    speed: Speed = "balanced",
     model: Model = None,
-    nms_threshold: Annotated[
-        float,
-        typer.Option(help="0.25 is fast; 0.55 looks at each place more often.", rich_help_panel=PATCHES),
-    ] = 0.25,
+    nms_threshold: NmsThreshold = None,
     scheme: Scheme = "dense",
-    flips: Annotated[
-        bool,
-        typer.Option("--flips", help="Average with the mirror image: twice the time.", rich_help_panel=PATCHES),
-    ] = False,
-    blend: Annotated[
-        str,
-        typer.Option(help="How overlapping patches are averaged: uniform or hann.", rich_help_panel=PATCHES),
-    ] = "uniform",
+    flips: Flips = None,
+    blend: Blend = None,
     caution: Annotated[
         float,
         typer.Option(
@@ -83,11 +79,16 @@ def refine(
     [bold]bpr refine[/] photo.jpg --mask person.png --mask dog.png -o refined/
     """
     from bpr_cli.refining.refine import refine as run
-    from bpr_cli.refining.refiner import DEFAULT_MODEL
-    from bpr_cli.refining.settings import RefineSettings
+    from bpr_cli.refining.speed import choose_speed
 
-    settings = RefineSettings(
-        nms_threshold=nms_threshold, scheme=scheme, flips=flips, blend=blend, caution=caution, batch_size=batch_size
+    speed_model, settings = choose_speed(
+        speed,
+        nms_threshold=nms_threshold,
+        scheme=scheme,
+        flips=flips,
+        blend=blend,
+        caution=caution,
+        batch_size=batch_size,
     )
     summary = run(
         input,
@@ -95,7 +96,7 @@ def refine(
         images=images,
         image_info=image_info,
         masks=mask or (),
-        model=model or DEFAULT_MODEL,
+        model=model or speed_model,
         settings=settings,
         device=device,
         precision=precision,

@@ -20,8 +20,9 @@ from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, encode_rle
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.jobs import Job, paste, predict_jobs
-from bpr_cli.refining.refiner import DEFAULT_MODEL, Refiner
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
+from bpr_cli.refining.speed import DEFAULT_MODEL
 from bpr_cli.refining.stream import map_ahead
 
 # Threads beside the network's own. Two readers keep up with the network on CPUs; each image read ahead costs its

@@ -14,8 +14,7 @@ from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import Engine, open_engine
 from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
-
-DEFAULT_MODEL = "davis-w18s"
+from bpr_cli.refining.speed import DEFAULT_MODEL
 
 # Batches of 8 to 32 are the fastest on CPUs, 16 of these (examples/benchmark_network.py); GPUs of 8 GB and more hold
 # 256 patches of W18s at 128 px.

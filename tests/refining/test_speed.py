@@ -1,0 +1,44 @@
+"""The dial sets what its positions say, and what is asked for by itself wins."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpr_cli.errors import InputError
+from bpr_cli.network.zoo import zoo_models
+from bpr_cli.refining.settings import RefineSettings
+from bpr_cli.refining.speed import DEFAULT_MODEL, SPEEDS, choose_speed
+from tests.conftest import run_bpr
+
+
+def test_every_position_names_a_model_that_ships():
+    shipped = {model.name for model in zoo_models()}
+    assert {speed.model for speed in SPEEDS.values()} <= shipped
+    assert DEFAULT_MODEL in shipped
+
+
+def test_balanced_is_the_apis_default():
+    assert choose_speed("balanced") == (DEFAULT_MODEL, RefineSettings())
+
+
+def test_what_is_asked_for_wins_over_the_dial():
+    _, settings = choose_speed("best", nms_threshold=0.3, flips=False, blend=None, caution=0.0)
+    assert settings == RefineSettings(nms_threshold=0.3, flips=False, blend="hann", caution=0.0)
+    with pytest.raises(InputError, match="fast, balanced, best"):
+        choose_speed("ludicrous")
+
+
+def test_the_command_follows_the_dial(three_photos, small_model, tmp_path):
+    common = ["--images", three_photos.images, "--image-info", three_photos.gt, "--model", small_model, "--quiet"]
+    written = []
+    for name, options in {
+        "dial": ["--speed", "best"],
+        "options": ["--nms-threshold", 0.55, "--flips", "--blend", "hann"],
+        "undone": ["--speed", "best", "--nms-threshold", 0.25, "--no-flips", "--blend", "uniform"],
+        "default": [],
+    }.items():
+        done = run_bpr("refine", three_photos.results, "-o", tmp_path / name, *common, *options)
+        assert done.returncode == 0, done.stderr
+        written.append((tmp_path / name).read_text())
+    assert written[0] == written[1]
+    assert written[2] == written[3] != written[0]

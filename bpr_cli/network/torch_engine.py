@@ -44,15 +44,7 @@ class TorchEngine:
     def predict(
         self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
     ) -> NDArray[np.float32]:
-        """Foreground probability of patches.
-
-        Args:
-            images_NHWC: (N, S, S, 3) uint8 RGB, S = patch size + 2 padding.
-            masks_NHW: (N, S, S) uint8, coarse masks, 0 or 1.
-            flips: average with the prediction of the mirror image.
-
-        Returns:
-            (N, P, P) float32, 0..1, P the patch size: the middle of each patch.
+        """Foreground probability of patches; see `engine.Engine`.
 
         Raises:
             InputError: not even one patch fits the device's memory.

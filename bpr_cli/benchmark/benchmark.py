@@ -16,7 +16,7 @@ from bpr_cli.benchmark.throughput import Throughput, over_batch_sizes, over_netw
 from bpr_cli.benchmark.workload import WORKLOADS, make_workload
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.network.checkpoint import load
+from bpr_cli.network.checkpoint import int8_file, load
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import open_engine
 from bpr_cli.refining.refiner import Refiner
@@ -86,7 +86,8 @@ def benchmark(
         raise InputError(f"{photos} photos are too few", remedy="Use 1 or more")
     chosen = choose_device(device)
     module, config = load(model)
-    opened = open_engine(module, config, chosen, precision, engine)
+    int8 = int8_file(model)
+    opened = open_engine(module, config, chosen, precision, engine, int8)
     refiner = Refiner(opened, config, settings or RefineSettings())
     with ExitStack() as stack:
         name = f"{results}"
@@ -100,7 +101,7 @@ def benchmark(
         networks: list[Throughput] = []
         counts: dict[float, float] = {}
         if sweep:
-            engines = over_batch_sizes(module, config, chosen, BATCH_SIZES, quiet=quiet)
+            engines = over_batch_sizes(module, config, chosen, BATCH_SIZES, int8, quiet=quiet)
             networks = over_networks(module, config, chosen, opened.name, INPUT_SIZES, refiner.batch_size, quiet=quiet)
             counts = count_patches(results, images, image_info, config.patch_size, THRESHOLDS)
     way = f"{model}, {opened.name}, {opened.precision}, batches of {refiner.batch_size}"

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.devices import INT8, autocast_dtype, precision_name
 from bpr_cli.network.engine import open_engine
 from bpr_cli.network.hrnet import CONFIGS, FOREGROUND, build, resize_logits
 from bpr_cli.network.inputs import prepare
@@ -42,16 +44,23 @@ Trial = tuple[Throughput, Callable[[], object]]
 
 
 def over_batch_sizes(
-    module: nn.Module, config: ModelConfig, device: torch.device, batch_sizes: Sequence[int], *, quiet: bool = False
+    module: nn.Module,
+    config: ModelConfig,
+    device: torch.device,
+    batch_sizes: Sequence[int],
+    int8: Path | None = None,
+    *,
+    quiet: bool = False,
 ) -> list[Throughput]:
     """Every engine and precision that there is here at every batch size, against plain float32 torch at 1."""
     trials: list[Trial] = [(Throughput(PLAIN, config.network, config.input_size, 1), _plain(module, config, device))]
-    engines = ["torch"]
+    ways = [("torch", "fp32"), ("torch", "auto")]
     if device.type == "cpu" and find_spec("openvino") is not None:
-        engines.append("openvino")
-    for engine in engines:
-        for precision in ("fp32", "auto"):
-            trials += _trials(module, config, device, engine, precision, batch_sizes)
+        ways += [("openvino", "fp32"), ("openvino", precision_name(autocast_dtype(device)))]
+        if int8 is not None:
+            ways.append(("openvino", INT8))
+    for engine, precision in dict.fromkeys(ways):
+        trials += _trials(module, config, device, engine, precision, batch_sizes, int8)
     return _measure(trials, "engines", quiet)
 
 
@@ -82,8 +91,9 @@ def _trials(
     engine: str,
     precision: str,
     batch_sizes: Sequence[int],
+    int8: Path | None = None,
 ) -> list[Trial]:
-    opened = open_engine(module, config, device, precision, engine)
+    opened = open_engine(module, config, device, precision, engine, int8)
     images, masks = _noise(config, max(batch_sizes))
     way = f"{opened.name}, {opened.precision}"
     trials: list[Trial] = []

@@ -22,7 +22,10 @@ Device = Annotated[
 ]
 Precision = Annotated[
     str,
-    typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.", rich_help_panel=SPEED),
+    typer.Option(
+        help="auto, fp32, bf16, fp16, or int8 (OpenVINO); auto takes the fastest that keeps the masks right.",
+        rich_help_panel=SPEED,
+    ),
 ]
 Engine = Annotated[
     str,

@@ -11,7 +11,6 @@ from bpr_cli.commands.options import (
     INPUT,
     SPEED,
     Device,
-    Precision,
     Quiet,
     console,
     print_error,
@@ -48,7 +47,9 @@ def train(
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED)] = 500,
     save_every: Annotated[int, typer.Option(help="Steps between saved states.", rich_help_panel=SPEED)] = 250,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.")
+    ] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that read patches.", rich_help_panel=SPEED)] = 2,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard events.", rich_help_panel=INPUT)

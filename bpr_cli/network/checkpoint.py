@@ -28,6 +28,7 @@ from bpr_cli.network.hrnet import CONFIGS, INPUT_STRIDE, HRNetSegmenter
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+INT8_FILE = "int8.xml"  # and int8.bin: the same network in 8 bits, for OpenVINO (`bpr export --int8`)
 METADATA_KEY = "bpr"  # of the safetensors metadata; the value is config.json's text
 NAMED = 3  # weights that an error message names before it only counts
 
@@ -158,6 +159,12 @@ def resolve(name_or_path: str | PathLike[str]) -> Path:
     if (path / "run.json").is_file():
         raise InputError("the training run has kept no weights yet", file=path, remedy="Let it train longer")
     raise InputError(f"the folder holds no {WEIGHTS_FILE}", file=path, remedy=_choices())
+
+
+def int8_file(name_or_path: str | PathLike[str]) -> Path | None:
+    """The model's 8-bit form, if it has one; `name_or_path` as in `resolve`."""
+    path = resolve(name_or_path).with_name(INT8_FILE)
+    return path if path.is_file() else None
 
 
 def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") -> tuple[HRNetSegmenter, ModelConfig]:

@@ -6,6 +6,7 @@ import torch
 
 from bpr_cli.errors import InputError
 
+INT8 = "int8"  # of OpenVINO alone, which has its own way to it
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.devices import INT8
 
 ENGINES = ("auto", "torch", "openvino")
 
@@ -22,7 +24,7 @@ class Engine(Protocol):
     Attributes:
         name: "torch" or "openvino".
         device: where it computes.
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16", "fp16" or "int8".
     """
 
     name: str
@@ -46,7 +48,12 @@ class Engine(Protocol):
 
 
 def open_engine(
-    module: nn.Module, config: ModelConfig, device: torch.device, precision: str = "auto", name: str = "auto"
+    module: nn.Module,
+    config: ModelConfig,
+    device: torch.device,
+    precision: str = "auto",
+    name: str = "auto",
+    int8: Path | None = None,
 ) -> Engine:
     """Make a network ready for inference.
 
@@ -54,8 +61,10 @@ def open_engine(
         module: an `HRNetSegmenter`; it is copied, not changed.
         config: what it expects.
         device: where to run it.
-        precision: see `devices.autocast_dtype`.
+        precision: see `devices.autocast_dtype`; or "int8", for OpenVINO alone, whose "auto" takes it where there
+            is an `int8` file.
         name: one of ENGINES. "auto" takes OpenVINO on CPUs where it is installed, else torch.
+        int8: the network's 8-bit form (`checkpoint.int8_file`).
 
     Raises:
         InputError: no such engine, it is not installed, or it does not run on that device or in that precision.
@@ -71,7 +80,9 @@ def open_engine(
     if name == "openvino" or (name == "auto" and has_openvino and device.type == "cpu"):
         from bpr_cli.network.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(module, config, precision)
+        return OpenVinoEngine(module, config, precision, int8)
+    if precision == INT8:
+        raise InputError("int8 is for OpenVINO on a CPU", remedy="pip install 'bpr[openvino]', or use --precision auto")
     from bpr_cli.network.torch_engine import TorchEngine
 
     return TorchEngine(module, config, device, precision)

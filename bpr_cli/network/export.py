@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +19,10 @@ from numpy.typing import NDArray
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder
 from bpr_cli.network.checkpoint import load
+from bpr_cli.network.devices import INT8
 from bpr_cli.network.graph import INPUTS, OUTPUT, PatchGraph
 
+INT8_LOSS = 0.002  # of mean IoU, that 8 bits may cost; the shipped models lose 0.0005
 TOLERANCE = 1e-3  # of a probability: float32 leaves 5e-7 for trained weights, 2e-4 for random ones, bfloat16 7e-3
 CHECKED_BATCHES = (1, 3)  # two, so that a batch size frozen into the graph is noticed
 
@@ -46,22 +50,69 @@ def export(model: str | PathLike[str], output: Path) -> float:
             "the format is not known", file=output, remedy="Name a .onnx or a .xml (OpenVINO) file with -o"
         )
     write, needed = writers[output.suffix]
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        extra = "onnx" if output.suffix == ".onnx" else "openvino"
-        raise InputError(f"{', '.join(missing)} not installed", remedy=f"pip install 'bpr[{extra}]'")
+    _require("onnx" if output.suffix == ".onnx" else "openvino", needed)
     module, config = load(model)
-    ensure_folder(output.parent)
     graph = PatchGraph(module, config).eval()
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as temporary:
-        run = write(graph, Path(temporary) / output.name)
+    with _appearing(output) as temporary:
+        run = write(graph, temporary)
         difference = _largest_difference(graph, run)
         if difference > TOLERANCE:
             raise RuntimeError(f"the exported model differs from torch by {difference:.1e}")
+    return difference
+
+
+def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tuple[float, float]:
+    """Write a model in 8 bits for OpenVINO. As `int8.xml` beside the model's weights, `bpr refine` runs it.
+
+    Args:
+        model: as in `Refiner.from_pretrained`.
+        output: a `.xml` file; the weights go into a `.bin` beside it.
+        patches: what `bpr extract` wrote: training patches to find the ranges of activations with, and others to
+            compare with float32 on.
+
+    Returns:
+        Mean IoU (0..1) of those other patches in float32 and in 8 bits, at a threshold of one half.
+
+    Raises:
+        InputError: no such model, another suffix, packages not installed, too few patches, or the folder cannot be
+            written to.
+        RuntimeError: 8 bits cost more than INT8_LOSS; nothing is written then.
+    """
+    if output.suffix != ".xml":
+        raise InputError("8 bits are for OpenVINO", file=output, remedy="Name a .xml file with -o")
+    _require("int8", ("openvino", "nncf"))
+    from bpr_cli.network.openvino_engine import OpenVinoEngine, convert, mark_weights
+    from bpr_cli.network.quantize import mean_iou, quantize, read_patches
+
+    module, config = load(model)
+    graph = PatchGraph(module, config).eval()
+    calibration, others = read_patches(patches, graph.side)
+    with _appearing(output) as temporary:
+        quantized = quantize(convert(graph), calibration)
+        mark_weights(quantized, module, config)
+        _save_openvino(quantized, temporary)
+        exact = mean_iou(OpenVinoEngine(module, config, "fp32").predict, others)
+        rounded = mean_iou(OpenVinoEngine(module, config, INT8, temporary).predict, others)
+        if rounded < exact - INT8_LOSS:
+            raise RuntimeError(f"8 bits cost {exact - rounded:.4f} of mean IoU, more than {INT8_LOSS}")
+    return exact, rounded
+
+
+def _require(extra: str, packages: tuple[str, ...]) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise InputError(f"{', '.join(missing)} not installed", remedy=f"pip install 'bpr[{extra}]'")
+
+
+@contextmanager
+def _appearing(output: Path) -> Iterator[Path]:
+    """A path to write the export to, of the same name, whose files go to `output` if all went well."""
+    ensure_folder(output.parent)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as temporary:
+        yield Path(temporary) / output.name
         # The graph's file last: it makes the export complete.
         for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == output.name):
             file.replace(output.parent / file.name)
-    return difference
 
 
 def _write_onnx(graph: PatchGraph, path: Path) -> Run:
@@ -92,9 +143,15 @@ def _write_openvino(graph: PatchGraph, path: Path) -> Run:
     from bpr_cli.network.openvino_engine import convert
 
     model = convert(graph)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    _save_openvino(model, path)
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images, masks: compiled([images, masks])[0]
+
+
+def _save_openvino(model: Any, path: Path) -> None:
+    import openvino
+
+    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def _largest_difference(graph: PatchGraph, run: Run) -> float:

@@ -18,13 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import autocast_dtype, precision_name
+from bpr_cli.network.devices import INT8, autocast_dtype, precision_name
 from bpr_cli.network.graph import PatchGraph
 
 GRAPH_VERSION = "1"  # counts up when PatchGraph computes something else
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 CONVERTED = "model.xml"
+WEIGHTS_KEY = ["bpr", "weights"]  # where an 8-bit model says which weights it was made of
 
 
 class OpenVinoEngine:
@@ -33,28 +35,42 @@ class OpenVinoEngine:
     Args:
         module: an `HRNetSegmenter`; it is not changed.
         config: what it expects.
-        precision: "auto", "fp32" or "bf16" (`devices.autocast_dtype`).
+        precision: "auto", "int8", "fp32" or "bf16". "auto" is int8 if there is such a file, else as
+            `devices.autocast_dtype`.
+        int8: the network's 8-bit form.
         cache: folder for converted networks; None: beside torch's.
 
     Raises:
-        InputError: no such precision here.
+        InputError: no such precision here; the 8-bit form is absent, broken, or of other weights.
     """
 
     name = "openvino"
 
     def __init__(
-        self, module: nn.Module, config: ModelConfig, precision: str = "auto", cache: Path | None = None
+        self,
+        module: nn.Module,
+        config: ModelConfig,
+        precision: str = "auto",
+        int8: Path | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.config = config
         self.device = torch.device("cpu")
-        self.precision = precision_name(autocast_dtype(self.device, precision))
+        eight_bits = precision == INT8 or (precision == "auto" and int8 is not None)
+        # What is not in 8 bits, a small part, is computed in the best that the processor has.
+        rest = precision_name(autocast_dtype(self.device, "auto" if eight_bits else precision))
+        self.precision = INT8 if eight_bits else rest
         core = openvino.Core()
-        cache = cache or Path(torch.hub.get_dir()).parent / "bpr"  # beside torch's own, where TORCH_HOME says
+        if eight_bits:
+            model = _read_int8(core, int8, module, config)
+        else:
+            cache = cache or Path(torch.hub.get_dir()).parent / "bpr"  # beside torch's own, where TORCH_HOME says
+            model = _converted(core, module, config, cache)
         self._compiled = core.compile_model(
-            _converted(core, module, config, cache),
+            model,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+                "INFERENCE_PRECISION_HINT": HINTS[rest],
                 "PERFORMANCE_HINT": "LATENCY",  # one batch at a time on all threads; two streams gained nothing
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # so that OMP_NUM_THREADS holds for both engines
             },
@@ -89,6 +105,31 @@ def convert(graph: PatchGraph) -> openvino.Model:
     return model
 
 
+def mark_weights(model: openvino.Model, module: nn.Module, config: ModelConfig) -> None:
+    """Note in an 8-bit model which network it was made of."""
+    model.set_rt_info(weights_key(module, config), WEIGHTS_KEY)
+
+
+def _read_int8(core: openvino.Core, path: Path | None, module: nn.Module, config: ModelConfig) -> openvino.Model:
+    if path is None:
+        raise InputError(
+            "the model has no 8-bit form",
+            remedy="Make one with bpr export --int8, named int8.xml, beside the weights; or use --precision auto",
+        )
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:
+        raise InputError("the 8-bit model cannot be read", file=path, remedy="Make it again: bpr export") from error
+    made_of = model.get_rt_info(WEIGHTS_KEY).astype(str) if model.has_rt_info(WEIGHTS_KEY) else None
+    if made_of != weights_key(module, config):
+        raise InputError(
+            "the 8-bit model was made of other weights than those beside it",
+            file=path,
+            remedy="Delete it, or make it again: bpr export --int8",
+        )
+    return model
+
+
 def _converted(core: openvino.Core, module: nn.Module, config: ModelConfig, cache: Path) -> openvino.Model:
     """The network from the cache, or converted and put there."""
     folder = cache / _key(module, config)
@@ -114,7 +155,13 @@ def _converted(core: openvino.Core, module: nn.Module, config: ModelConfig, cach
 
 
 def _key(module: nn.Module, config: ModelConfig) -> str:
-    digest = hashlib.sha256(f"{GRAPH_VERSION} {openvino.__version__} {config.to_json()}".encode())
+    text = f"{GRAPH_VERSION} {openvino.__version__} {weights_key(module, config)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def weights_key(module: nn.Module, config: ModelConfig) -> str:
+    """Tells networks apart by their weights and what they expect."""
+    digest = hashlib.sha256(config.to_json().encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
-from bpr_cli.network.checkpoint import ModelConfig, load
+from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import Engine, open_engine
 from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
@@ -57,7 +57,7 @@ class Refiner:
             name_or_path: a model of the zoo, a training run's folder, a safetensors file, or a `.pth` of the
                 paper's authors.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
-            precision: "auto", "fp32", "bf16", "fp16".
+            precision: "auto", "fp32", "bf16", "fp16", or "int8" with OpenVINO.
             settings: patches, flips, blending, batch size.
             engine: "auto" (OpenVINO on CPUs where it is installed, else torch), "torch", "openvino".
 
@@ -66,7 +66,8 @@ class Refiner:
         """
         chosen = choose_device(device)
         module, config = load(name_or_path)
-        return cls(open_engine(module, config, chosen, precision, engine), config, settings or RefineSettings())
+        opened = open_engine(module, config, chosen, precision, engine, int8_file(name_or_path))
+        return cls(opened, config, settings or RefineSettings())
 
     @property
     def batch_size(self) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from bpr_cli.errors import InputError
 from bpr_cli.network import export as exporting
-from bpr_cli.network.checkpoint import load
+from bpr_cli.network.checkpoint import load, save, zoo_folder
 from bpr_cli.network.torch_engine import TorchEngine
+from bpr_cli.refining.refiner import Refiner
 from tests.conftest import run_bpr
 from tests.network.seeded import seeded_patches
 
@@ -58,3 +61,68 @@ def test_unknown_formats_and_missing_packages_are_named(small_model, tmp_path, m
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"bpr\[onnx\]"):
         exporting.export(small_model, tmp_path / "refiner.onnx")
+
+
+@pytest.fixture
+def few_patches(monkeypatch):
+    """A training set of this project's tests has a few dozen patches."""
+    quantizing = pytest.importorskip("bpr_cli.network.quantize")
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(quantizing, "CALIBRATION_PATCHES", 12)
+    monkeypatch.setattr(quantizing, "CHECKED_PATCHES", 12)
+    return quantizing
+
+
+def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, shard_folder, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(zoo_folder() / "davis-fast", model, ignore=shutil.ignore_patterns("int8.*"))
+    before = Refiner.from_pretrained(model, "cpu", engine="openvino")
+    assert before.engine.precision != "int8"
+    with pytest.raises(InputError, match="no 8-bit form"):
+        Refiner.from_pretrained(model, "cpu", "int8", engine="openvino")
+
+    exact, rounded = exporting.export_int8(model, model / "int8.xml", shard_folder)
+    assert abs(exact - rounded) < 0.002
+    assert exact > 0.8
+    after = Refiner.from_pretrained(model, "cpu")
+    assert (after.engine.name, after.engine.precision) == ("openvino", "int8")
+    patches, _ = few_patches.read_patches(shard_folder, 64)
+    expected = before.predict(patches.images_NHWC, patches.masks_NHW)
+    found = after.predict(patches.images_NHWC, patches.masks_NHW)
+    assert 0 < np.abs(found - expected).mean() < 0.02
+    assert Refiner.from_pretrained(model, "cpu", "fp32").engine.precision == "fp32"
+    with pytest.raises(InputError, match="int8 is for OpenVINO"):
+        Refiner.from_pretrained(model, "cpu", "int8", engine="torch")
+
+
+def test_an_8_bit_model_of_other_weights_is_refused(few_patches, shard_folder, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(zoo_folder() / "davis-fast", model, ignore=shutil.ignore_patterns("int8.*"))
+    exporting.export_int8(model, model / "int8.xml", shard_folder)
+    module, config = load(model)
+    module.decode_head.conv_seg.bias.data += 1
+    save(model, module, config)
+    with pytest.raises(InputError, match="other weights") as caught:
+        Refiner.from_pretrained(model, "cpu", engine="openvino")
+    assert caught.value.file == model / "int8.xml"
+    (model / "int8.xml").write_text("nonsense")
+    with pytest.raises(InputError, match="cannot be read"):
+        Refiner.from_pretrained(model, "cpu", engine="openvino")
+
+
+def test_8_bits_that_cost_too_much_are_not_written(few_patches, shard_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "INT8_LOSS", -1.0)
+    with pytest.raises(RuntimeError, match="8 bits cost"):
+        exporting.export_int8("davis-fast", tmp_path / "int8.xml", shard_folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_8_bits_need_patches_that_fit(shard_folder, tmp_path):
+    pytest.importorskip("nncf")
+    refused = run_bpr("export", "--model", "davis-fast", "--int8", shard_folder, "-o", tmp_path / "int8.xml")
+    assert refused.returncode == 2
+    assert "training patches, 600 are needed" in refused.stderr
+    refused = run_bpr("export", "--model", "davis-fast", "--int8", shard_folder, "-o", tmp_path / "int8.onnx")
+    assert refused.returncode == 2
+    assert "8 bits are for OpenVINO" in refused.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -36,7 +36,7 @@ def network():
 )
 def test_probabilities_are_torchs_in_any_batch(network, config, tmp_path):
     images, masks = seeded_patches(5, size=64 + 2 * config.padding)
-    engine = openvino_engine.OpenVinoEngine(network, config, "fp32", tmp_path)
+    engine = openvino_engine.OpenVinoEngine(network, config, "fp32", cache=tmp_path)
     expected = TorchEngine(network, config, CPU, "fp32").predict(images, masks)
     assert expected.std() > 0.05
     together = engine.predict(images, masks)
@@ -50,20 +50,20 @@ def test_probabilities_are_torchs_in_any_batch(network, config, tmp_path):
 
 def test_a_network_is_converted_once_and_another_one_anew(network, tmp_path, monkeypatch):
     images, masks = seeded_patches(2)
-    first = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", tmp_path).predict(images, masks)
+    first = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", cache=tmp_path).predict(images, masks)
 
     def fail(graph):
         raise AssertionError("converted again")
 
     with monkeypatch.context() as patched:
         patched.setattr(openvino_engine, "convert", fail)
-        again = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", tmp_path).predict(images, masks)
+        again = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", cache=tmp_path).predict(images, masks)
         assert np.array_equal(first, again)
         other = seeded_network()
         with pytest.raises(AssertionError, match="converted again"):
-            openvino_engine.OpenVinoEngine(other, ModelConfig(), "fp32", tmp_path)
+            openvino_engine.OpenVinoEngine(other, ModelConfig(), "fp32", cache=tmp_path)
         with pytest.raises(AssertionError, match="converted again"):
-            openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", tmp_path)
+            openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", cache=tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [""]
 
 
@@ -72,7 +72,7 @@ def test_without_room_for_the_cache_it_warns_and_works(network, tmp_path):
     images, masks = seeded_patches(1)
     with pytest.warns(UserWarning, match="no room for the converted network"):
         engine = openvino_engine.OpenVinoEngine(
-            network, ModelConfig(input_size=64), "fp32", tmp_path / "file" / "cache"
+            network, ModelConfig(input_size=64), "fp32", cache=tmp_path / "file" / "cache"
         )
     assert engine.predict(images, masks).shape == (1, 64, 64)
 

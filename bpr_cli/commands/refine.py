@@ -62,7 +62,7 @@ def refine(
     caution: Annotated[
         float,
         typer.Option(
-            help="0 changes whatever the network finds likely; towards 1, only what it is sure of.",
+            help="0 changes whatever the network finds likely; towards 1, only what it is sure of and the photo shows.",
             rich_help_panel=PATCHES,
         ),
     ] = 0.4,

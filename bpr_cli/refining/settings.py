@@ -23,7 +23,8 @@ class RefineSettings:
         blend: how overlapping patches are averaged: "uniform" as in the paper, or "hann", which trusts the
             middle of a patch more than its rim.
         caution: 0 to 1: a pixel changes where the network is surer of it than 0.5 + caution / 2, and only near the
-            coarse boundary. 0 is the paper's rule: any pixel of a patch, by the mean probability.
+            coarse boundary; and a mask changes only if the photo's edges bear it out (`gate.evidence`). 0 is the
+            paper's rule: any pixel of a patch, by the mean probability.
         batch_size: patches given to the network at once; None chooses by device.
     """
 

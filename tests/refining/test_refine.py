@@ -33,7 +33,13 @@ def test_same_detections_same_order_other_fields_kept(three_photos, shuffled, sm
     before = shuffled.read_bytes()
     out = tmp_path / "out.json"
     summary = refine(
-        shuffled, out, images=three_photos.images, image_info=three_photos.gt, model=small_model, quiet=True
+        shuffled,
+        out,
+        images=three_photos.images,
+        image_info=three_photos.gt,
+        model=small_model,
+        settings=RefineSettings(caution=0.0),  # the photos bear out little of what seeded weights answer
+        quiet=True,
     )
     records, refined = json.loads(before), json.loads(out.read_text())
     assert len(refined) == len(records) == summary.instances

@@ -52,7 +52,7 @@ def run_stages(image_HWC: np.ndarray, rle: dict[str, Any], threshold: float) -> 
     clock.append(time.perf_counter())
     probabilities = mask_patches.astype(np.float32)  # stands for the network, so it isn't counted
     merge_start = time.perf_counter()
-    merged = paste(Job(0, mask, boxes, image_patches, mask_patches), probabilities, SETTINGS)
+    merged = paste(Job(0, image_HWC, mask, boxes, image_patches, mask_patches), probabilities, SETTINGS)
     merge_end = time.perf_counter()
     encode_rle(merged)
     end = time.perf_counter()

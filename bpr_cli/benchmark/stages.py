@@ -21,7 +21,7 @@ from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, encode_rle
 from bpr_cli.network.engine import Engine
 from bpr_cli.progress import progress_bar
-from bpr_cli.refining.jobs import cut_job, paste, predict_jobs
+from bpr_cli.refining.jobs import cut_job, paste
 from bpr_cli.refining.refine import refine
 from bpr_cli.refining.refiner import Refiner
 
@@ -142,15 +142,20 @@ def _one_image(
             boxes = patches.propose_boxes_in(mask, config.patch_size, settings.nms_threshold, settings.scheme)
         with times.timing("crop"):
             jobs.append(cut_job(instance.index, image_HWC, mask, boxes, config.patch_size, config.padding, settings))
-    with times.timing("network"):
-        predicted = list(predict_jobs(jobs, refiner.predict, config.patch_size, refiner.batch_size))
+    engine = refiner.engine
+    assert isinstance(engine, TimedEngine)
+    before = engine.seconds
+    with times.timing("paste"):  # between two passes
+        predicted = list(refiner.run(jobs))
+    times.seconds["network"] += engine.seconds - before
+    times.seconds["paste"] -= engine.seconds - before
     for job, probabilities in predicted:
         with times.timing("paste"):
             mask = paste(job, probabilities, settings)
         with times.timing("encode"):
             rle = encode_rle(mask)
         times.instances += 1
-        times.patches += len(job.boxes)
+        times.patches += job.patch_count
         yield job.index, rle
 
 

@@ -18,6 +18,7 @@ from bpr_cli.commands.options import (
     Images,
     Model,
     NmsThreshold,
+    Passes,
     Precision,
     Quiet,
     Speed,
@@ -52,6 +53,7 @@ def benchmark(
     nms_threshold: NmsThreshold = None,
     flips: Flips = None,
     blend: Blend = None,
+    passes: Passes = None,
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
@@ -70,7 +72,7 @@ def benchmark(
     from bpr_cli.refining.speed import choose_speed
 
     speed_model, settings = choose_speed(
-        speed, nms_threshold=nms_threshold, flips=flips, blend=blend, batch_size=batch_size
+        speed, nms_threshold=nms_threshold, flips=flips, blend=blend, passes=passes, batch_size=batch_size
     )
     measured = run(
         results,

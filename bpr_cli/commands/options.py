@@ -53,7 +53,7 @@ ImageInfo = Annotated[
 ]
 Speed = Annotated[
     str,
-    typer.Option(help="fast, balanced or best: sets the model, the NMS threshold, flips and blending."),
+    typer.Option(help="fast, balanced or best: sets the model, the NMS threshold, flips, blending and passes."),
 ]
 NmsThreshold = Annotated[
     float | None,
@@ -76,6 +76,14 @@ Blend = Annotated[
     str | None,
     typer.Option(
         help="How overlapping patches are averaged: uniform or hann.  [dim]\\[default: by --speed][/]",
+        show_default=False,
+        rich_help_panel=PATCHES,
+    ),
+]
+Passes = Annotated[
+    int | None,
+    typer.Option(
+        help="How often the network looks, each time at what it made before.  [dim]\\[default: by --speed][/]",
         show_default=False,
         rich_help_panel=PATCHES,
     ),

@@ -19,6 +19,7 @@ from bpr_cli.commands.options import (
     Images,
     Model,
     NmsThreshold,
+    Passes,
     Precision,
     Quiet,
     Scheme,
@@ -59,6 +60,7 @@ def refine(
     scheme: Scheme = "dense",
     flips: Flips = None,
     blend: Blend = None,
+    passes: Passes = None,
     caution: Annotated[
         float,
         typer.Option(
@@ -87,6 +89,7 @@ def refine(
         scheme=scheme,
         flips=flips,
         blend=blend,
+        passes=passes,
         caution=caution,
         batch_size=batch_size,
     )

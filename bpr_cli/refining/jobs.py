@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -33,16 +33,27 @@ class Job:
 
     Attributes:
         index: its position in the input.
+        image_HWC: the photo, uint8 RGB.
         mask: the coarse mask.
         boxes: (N, 4) where its patches lie, x1 y1 x2 y2, without padding.
         images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
+        first: in a later pass, whose coarse mask is the one refined before, the first pass's job.
+        patch_count: patches of all passes up to this one.
     """
 
     index: int
+    image_HWC: NDArray[np.uint8]
     mask: Mask
     boxes: NDArray[np.int64]
     images_NHWC: NDArray[np.uint8]
     masks_NHW: NDArray[np.uint8]
+    first: Job | None = None
+    patch_count: int = 0
+
+    @property
+    def origin(self) -> Job:
+        """The first pass's job, which holds the mask that came in."""
+        return self.first or self
 
 
 def prepare_job(
@@ -73,19 +84,27 @@ def cut_job(
     if settings.scheme == "instance":
         image_patches = patches.resize_patches(image_patches, patch_size, patch_size, cv2.INTER_LINEAR)
         mask_patches = patches.resize_patches(mask_patches, patch_size, patch_size, cv2.INTER_NEAREST)
-    return Job(index, mask, boxes, image_patches, mask_patches)
+    return Job(index, image_HWC, mask, boxes, image_patches, mask_patches, patch_count=len(boxes))
+
+
+def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], padding: int, settings: RefineSettings) -> Job:
+    """Cut the refined mask's boundary into patches, to refine it once more."""
+    refined = _merge(job, probabilities_NPP, settings)
+    new = prepare_job(job.index, job.image_HWC, refined, probabilities_NPP.shape[-1], padding, settings)
+    return replace(new, first=job.origin, patch_count=job.patch_count + new.patch_count)
 
 
 def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Mask:
-    """Put the network's answer back: the refined mask, or the coarse one if the photo does not bear it out."""
+    """Put the network's answer back: the refined mask, or the one that came in if the photo does not bear it out."""
     refined = _merge(job, probabilities_NPP, settings)
+    start = job.origin
     # In the instance scheme's one patch the coarse boundary lies on the rim, where there is no telling.
-    if settings.caution == 0 or settings.scheme == "instance" or len(job.boxes) == 0:
+    if settings.caution == 0 or settings.scheme == "instance" or len(start.boxes) == 0:
         return refined
     padding = (job.masks_NHW.shape[-1] - probabilities_NPP.shape[-1]) // 2
-    refined_NHW = patches.crop_from_mask(refined, job.boxes, padding)
-    found = evidence(job.images_NHWC, job.masks_NHW, refined_NHW)
-    return refined if found >= EVIDENCE * settings.caution else job.mask
+    refined_NHW = patches.crop_from_mask(refined, start.boxes, padding)
+    found = evidence(start.images_NHWC, start.masks_NHW, refined_NHW)
+    return refined if found >= EVIDENCE * settings.caution else start.mask
 
 
 def _merge(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Mask:

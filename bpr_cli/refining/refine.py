@@ -19,7 +19,7 @@ from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, encode_rle
 from bpr_cli.progress import progress_bar
-from bpr_cli.refining.jobs import Job, paste, predict_jobs
+from bpr_cli.refining.jobs import Job, paste
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_MODEL
@@ -131,9 +131,8 @@ def _refine_masks(
                 bar.update(len(prepared.problems))
                 yield from prepared.jobs
 
-        predicted = predict_jobs(jobs(), refiner.predict, refiner.config.patch_size, refiner.batch_size)
         finish = partial(_finish, refiner.settings)
-        for index, rle, count, is_changed in map_ahead(paster, finish, predicted, INSTANCES_BEHIND):
+        for index, rle, count, is_changed in map_ahead(paster, finish, refiner.run(jobs()), INSTANCES_BEHIND):
             segmentations[index] = rle
             patches += count
             changed += is_changed
@@ -186,5 +185,6 @@ def _finish(settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]
     """Paste and encode one instance: index, RLE, number of patches, whether the mask changed."""
     job, probabilities = predicted
     mask = paste(job, probabilities, settings)
-    same = mask.box_xyxy == job.mask.box_xyxy and np.array_equal(mask.pixels_HW, job.mask.pixels_HW)
-    return job.index, encode_rle(mask), len(job.boxes), not same
+    coarse = job.origin.mask
+    same = mask.box_xyxy == coarse.box_xyxy and np.array_equal(mask.pixels_HW, coarse.pixels_HW)
+    return job.index, encode_rle(mask), job.patch_count, not same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from os import PathLike
 
 import numpy as np
@@ -12,7 +13,7 @@ from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import Engine, open_engine
-from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
+from bpr_cli.refining.jobs import Job, next_pass, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_MODEL
 
@@ -84,6 +85,17 @@ class Refiner:
         """Cut one instance into the patches that this refiner's model takes."""
         return prepare_job(index, image_HWC, mask, self.config.patch_size, self.config.padding, self.settings)
 
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
+        """Run the network over jobs, in all passes: each last job with its probabilities, in the order given."""
+        predicted = self._predict_jobs(jobs)
+        for _ in range(self.settings.passes - 1):
+            again = (next_pass(job, found, self.config.padding, self.settings) for job, found in predicted)
+            predicted = self._predict_jobs(again)
+        return predicted
+
+    def _predict_jobs(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
+        return predict_jobs(jobs, self.predict, self.config.patch_size, self.batch_size)
+
     def refine(self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> NDArray[np.generic]:
         """Refine the masks of one image.
 
@@ -103,7 +115,7 @@ class Refiner:
             self.prepare(i, image_HWC, crop_mask(mask_HW, 0, 0, height, width)) for i, mask_HW in enumerate(masks_NHW)
         )
         refined = np.zeros_like(masks_NHW)
-        for job, probabilities in predict_jobs(jobs, self.predict, self.config.patch_size, self.batch_size):
+        for job, probabilities in self.run(jobs):
             refined[job.index] = to_frame(paste(job, probabilities, self.settings))
         return refined
 

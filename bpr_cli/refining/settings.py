@@ -25,6 +25,7 @@ class RefineSettings:
         caution: 0 to 1: a pixel changes where the network is surer of it than 0.5 + caution / 2, and only near the
             coarse boundary; and a mask changes only if the photo's edges bear it out (`gate.evidence`). 0 is the
             paper's rule: any pixel of a patch, by the mean probability.
+        passes: how often the network looks: each further pass takes the refined masks as coarse ones.
         batch_size: patches given to the network at once; None chooses by device.
     """
 
@@ -33,6 +34,7 @@ class RefineSettings:
     flips: bool = False
     blend: str = "uniform"
     caution: float = 0.4
+    passes: int = 1
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -44,5 +46,7 @@ class RefineSettings:
             raise InputError(f"no blending {self.blend!r}", remedy=f"Choose from {', '.join(BLENDS)}")
         if not 0.0 <= self.caution < 1.0:
             raise InputError(f"the caution {self.caution} is not in 0..1", remedy="0 trusts the network most")
+        if self.passes < 1:
+            raise InputError(f"{self.passes} passes are too few", remedy="Use 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"the batch size {self.batch_size} is below 1")

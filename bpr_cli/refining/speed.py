@@ -14,20 +14,21 @@ class Speed:
 
     Attributes:
         model: a model that ships.
-        nms_threshold, flips, blend: as in `RefineSettings`.
+        nms_threshold, flips, blend, passes: as in `RefineSettings`.
     """
 
     model: str
     nms_threshold: float
     flips: bool
     blend: str
+    passes: int = 1
 
 
 # Figures of each in the README and in models/LOG.md.
 SPEEDS = {
     "fast": Speed("davis-fast", 0.25, False, "uniform"),
     "balanced": Speed("davis-w18s", 0.25, False, "uniform"),
-    "best": Speed("davis-w18s", 0.55, True, "hann"),
+    "best": Speed("davis-w18s", 0.55, True, "hann", passes=2),
 }
 DEFAULT_SPEED = "balanced"
 DEFAULT_MODEL = SPEEDS[DEFAULT_SPEED].model
@@ -46,6 +47,8 @@ def choose_speed(name: str, **changes: object) -> tuple[str, RefineSettings]:
     if name not in SPEEDS:
         raise InputError(f"no speed {name!r}", remedy=f"Choose from {', '.join(SPEEDS)}")
     speed = SPEEDS[name]
-    settings = RefineSettings(nms_threshold=speed.nms_threshold, flips=speed.flips, blend=speed.blend)
+    settings = RefineSettings(
+        nms_threshold=speed.nms_threshold, flips=speed.flips, blend=speed.blend, passes=speed.passes
+    )
     given = {field: value for field, value in changes.items() if value is not None}
     return speed.model, replace(settings, **given)  # type: ignore[arg-type]

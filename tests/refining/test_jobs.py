@@ -5,12 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bpr_cli import patches
 from bpr_cli.masks import crop_mask, to_frame
+from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 
 SIZE = 8
@@ -22,7 +25,14 @@ def make_job(index: int, count: int) -> Job:
     images[..., 0] = index
     images[..., 1] = np.arange(count).reshape(-1, 1, 1)
     boxes = np.zeros((count, 4), np.int64)
-    return Job(index, crop_mask(np.zeros((SIZE, SIZE)), 0, 0, SIZE, SIZE), boxes, images, images[..., 0])
+    return Job(
+        index,
+        np.zeros((SIZE, SIZE, 3), np.uint8),
+        crop_mask(np.zeros((SIZE, SIZE)), 0, 0, SIZE, SIZE),
+        boxes,
+        images,
+        images[..., 0],
+    )
 
 
 @given(counts=st.lists(st.integers(0, 9), max_size=8), batch_size=st.integers(1, 7))
@@ -91,3 +101,33 @@ def test_more_caution_changes_less_and_none_is_the_plain_mean():
     ring = cv2.dilate(frame, cv2.getStructuringElement(cv2.MORPH_RECT, (17, 17))) - frame + inner
     cautious = to_frame(paste(job, answer, RefineSettings(caution=0.2))) != frame
     assert not (cautious & (ring == 0)).any()
+
+
+def test_a_second_pass_starts_from_what_the_first_one_made():
+    frame = np.zeros((200, 300), np.uint8)
+    frame[50:150, 60:240] = 1
+    settings = RefineSettings(caution=0.0, passes=2)
+    image_HWC = np.zeros((200, 300, 3), np.uint8)
+    seen = []
+
+    class Growing:
+        """Each pass moves the boundary by two pixels."""
+
+        device = torch.device("cpu")
+
+        def predict(self, images_NHWC, masks_NHW, flips=False):
+            seen.append(len(masks_NHW))
+            return np.array([cv2.dilate(mask, np.ones((5, 5), np.uint8)) for mask in masks_NHW], np.float32)
+
+    refiner = Refiner(Growing(), ModelConfig(), settings)
+    job = refiner.prepare(7, image_HWC, crop_mask(frame, 0, 0, *frame.shape))
+    ((last, found),) = refiner.run([job])
+    grown = paste(last, found, settings)
+    assert grown.box_xyxy == (56, 46, 244, 154)
+    assert grown.area > 0.999 * 188 * 108  # patches that end at the boundary miss a few pixels of it
+    assert last.index == 7
+    assert last.origin is job
+    assert last.patch_count == sum(seen) > len(job.boxes)
+    # The gate weighs the mask that came in against the last one, not one pass against the next.
+    assert paste(last, found, RefineSettings(caution=0.4)).area > job.mask.area
+    assert paste(last, found, RefineSettings(caution=0.99)).area > job.mask.area

@@ -23,7 +23,7 @@ def test_balanced_is_the_apis_default():
 
 def test_what_is_asked_for_wins_over_the_dial():
     _, settings = choose_speed("best", nms_threshold=0.3, flips=False, blend=None, caution=0.0)
-    assert settings == RefineSettings(nms_threshold=0.3, flips=False, blend="hann", caution=0.0)
+    assert settings == RefineSettings(nms_threshold=0.3, flips=False, blend="hann", caution=0.0, passes=2)
     with pytest.raises(InputError, match="fast, balanced, best"):
         choose_speed("ludicrous")
 

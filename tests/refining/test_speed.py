@@ -33,8 +33,8 @@ def test_the_command_follows_the_dial(three_photos, small_model, tmp_path):
     written = []
     for name, options in {
         "dial": ["--speed", "best"],
-        "options": ["--nms-threshold", 0.55, "--flips", "--blend", "hann"],
-        "undone": ["--speed", "best", "--nms-threshold", 0.25, "--no-flips", "--blend", "uniform"],
+        "options": ["--nms-threshold", 0.55, "--flips", "--blend", "hann", "--passes", 2],
+        "undone": ["--speed", "best", "--nms-threshold", 0.25, "--no-flips", "--blend", "uniform", "--passes", 1],
         "default": [],
     }.items():
         done = run_bpr("refine", three_photos.results, "-o", tmp_path / name, *common, *options)

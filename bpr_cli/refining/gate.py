@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +24,42 @@ def evidence(images_NHWC: NDArray[np.uint8], before_NHW: NDArray[np.uint8], afte
     Returns:
         Pixels, 0 or more: 1.5 for a boundary that moved by one pixel, on to edges half as strong again.
     """
-    strength = _inside(_gradient(_grey(images_NHWC)))
-    old, new = (_inside(_gradient(masks)) > 0 for masks in (before_NHW, after_NHW))
-    length = np.count_nonzero(old) / 2  # a contour's gradient is two pixels wide: one on either side
-    if not length or not new.any():
+    strength, old, new = (_gradients(patches) for patches in (_grey(images_NHWC), before_NHW, after_NHW))
+    inside = _inside(old.shape[0] // images_NHWC.shape[1], *images_NHWC.shape[1:3])
+    old &= inside
+    new &= inside
+    length = cv2.countNonZero(old) / 2  # a contour's gradient is two pixels wide: one on either side
+    if not length or not cv2.countNonZero(new):
         return 0.0
-    moved = np.count_nonzero(_inside(before_NHW) != _inside(after_NHW)) / length
-    # One is added so that a photo without any edge is no division by zero.
-    return float(moved * (strength[new].mean() + 1) / (strength[old].mean() + 1))
+    changed = _stacked(before_NHW ^ after_NHW) & inside
+    moved = cv2.countNonZero(changed) / length
+    return moved * (_mean(strength, new) + 1) / (_mean(strength, old) + 1)  # + 1: a photo may have no edge at all
+
+
+def _mean(values: NDArray[np.uint8], where: NDArray[np.uint8]) -> float:
+    """Mean of the values where the other array is 1; ten times as fast as `cv2.mean` with a mask."""
+    return cv2.sumElems(cv2.multiply(values, where))[0] / cv2.countNonZero(where)
 
 
 def _grey(images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    count, height, width, _ = images_NHWC.shape
-    grey = cv2.cvtColor(images_NHWC.reshape(count * height, width, 3), cv2.COLOR_RGB2GRAY)
-    return np.asarray(grey, np.uint8).reshape(count, height, width)
+    grey = cv2.cvtColor(images_NHWC.reshape(-1, *images_NHWC.shape[2:]), cv2.COLOR_RGB2GRAY)
+    return np.asarray(grey, np.uint8).reshape(images_NHWC.shape[:3])
 
 
-def _gradient(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Largest less smallest value among nine neighbours. Right inside the patches, not on their rims: they are one
-    tall image here, which is many times as fast as one by one."""
-    stacked = np.ascontiguousarray(patches_NHW).reshape(-1, patches_NHW.shape[2])
-    gradient = cv2.morphologyEx(stacked, cv2.MORPH_GRADIENT, NEIGHBOURS)
-    return np.asarray(gradient, np.uint8).reshape(patches_NHW.shape)
+def _stacked(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One tall image, which OpenCV works through many times as fast as through the patches one by one."""
+    return patches_NHW.reshape(-1, patches_NHW.shape[2])
 
 
-def _inside(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return patches_NHW[:, 1:-1, 1:-1]
+def _gradients(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Largest less smallest value among nine neighbours, stacked. Right inside the patches, not on their rims."""
+    stacked = _stacked(patches_NHW)
+    return np.asarray(cv2.subtract(cv2.dilate(stacked, NEIGHBOURS), cv2.erode(stacked, NEIGHBOURS)), np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _inside(count: int, height: int, width: int) -> NDArray[np.uint8]:
+    """1 inside the patches, 0 on their rims, stacked."""
+    inside = np.zeros((count, height, width), np.uint8)
+    inside[:, 1:-1, 1:-1] = 1
+    return _stacked(inside)

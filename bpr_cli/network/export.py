@@ -138,13 +138,11 @@ def _write_onnx(graph: PatchGraph, path: Path) -> Run:
 
 
 def _write_openvino(graph: PatchGraph, path: Path) -> Run:
-    import openvino
-
-    from bpr_cli.network.openvino_engine import convert
+    from bpr_cli.network.openvino_engine import convert, core
 
     model = convert(graph)
     _save_openvino(model, path)
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images, masks: compiled([images, masks])[0]
 
 

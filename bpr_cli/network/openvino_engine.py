@@ -10,6 +10,7 @@ import hashlib
 import shutil
 import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class OpenVinoEngine:
         precision: "auto", "int8", "fp32" or "bf16". "auto" is int8 if there is such a file, else as
             `devices.autocast_dtype`.
         int8: the network's 8-bit form.
-        cache: folder for converted networks; None: beside torch's.
+        cache_folder: for converted networks; None: beside torch's.
 
     Raises:
         InputError: no such precision here; the 8-bit form is absent, broken, or of other weights.
@@ -52,7 +53,7 @@ class OpenVinoEngine:
         config: ModelConfig,
         precision: str = "auto",
         int8: Path | None = None,
-        cache: Path | None = None,
+        cache_folder: Path | None = None,
     ) -> None:
         self.config = config
         self.device = torch.device("cpu")
@@ -60,13 +61,12 @@ class OpenVinoEngine:
         # What is not in 8 bits, a small part, is computed in the best that the processor has.
         rest = precision_name(autocast_dtype(self.device, "auto" if eight_bits else precision))
         self.precision = INT8 if eight_bits else rest
-        core = openvino.Core()
         if eight_bits:
-            model = _read_int8(core, int8, module, config)
+            model = _read_int8(int8, module, config)
         else:
-            cache = cache or Path(torch.hub.get_dir()).parent / "bpr"  # beside torch's own, where TORCH_HOME says
-            model = _converted(core, module, config, cache)
-        self._compiled = core.compile_model(
+            default = Path(torch.hub.get_dir()).parent / "bpr"  # beside torch's own, where TORCH_HOME says
+            model = _converted(module, config, cache_folder or default)
+        self._compiled = core().compile_model(
             model,
             "CPU",
             {
@@ -93,6 +93,16 @@ class OpenVinoEngine:
         return np.array(self._compiled(inputs)[0], np.float32)  # a copy: OpenVINO uses its memory again
 
 
+@cache
+def core() -> openvino.Core:
+    """This process's one OpenVINO.
+
+    Each Core gives the thread a stack for signal handlers. Of two that are freed in the order in which they were made,
+    the second puts the first's back, which is gone: the next signal, a Ctrl-C say, ends the process (2026.4).
+    """
+    return openvino.Core()
+
+
 def convert(graph: PatchGraph) -> openvino.Model:
     """The graph as an OpenVINO model of any batch size."""
     with warnings.catch_warnings(), torch.no_grad():
@@ -110,14 +120,14 @@ def mark_weights(model: openvino.Model, module: nn.Module, config: ModelConfig) 
     model.set_rt_info(weights_key(module, config), WEIGHTS_KEY)
 
 
-def _read_int8(core: openvino.Core, path: Path | None, module: nn.Module, config: ModelConfig) -> openvino.Model:
+def _read_int8(path: Path | None, module: nn.Module, config: ModelConfig) -> openvino.Model:
     if path is None:
         raise InputError(
             "the model has no 8-bit form",
             remedy="Make one with bpr export --int8, named int8.xml, beside the weights; or use --precision auto",
         )
     try:
-        model = core.read_model(path)
+        model = core().read_model(path)
     except RuntimeError as error:
         raise InputError("the 8-bit model cannot be read", file=path, remedy="Make it again: bpr export") from error
     made_of = model.get_rt_info(WEIGHTS_KEY).astype(str) if model.has_rt_info(WEIGHTS_KEY) else None
@@ -130,16 +140,16 @@ def _read_int8(core: openvino.Core, path: Path | None, module: nn.Module, config
     return model
 
 
-def _converted(core: openvino.Core, module: nn.Module, config: ModelConfig, cache: Path) -> openvino.Model:
+def _converted(module: nn.Module, config: ModelConfig, cache_folder: Path) -> openvino.Model:
     """The network from the cache, or converted and put there."""
-    folder = cache / _key(module, config)
+    folder = cache_folder / _key(module, config)
     if (folder / CONVERTED).is_file():
-        return core.read_model(folder / CONVERTED)
+        return core().read_model(folder / CONVERTED)
     model = convert(PatchGraph(module, config))
     try:
-        cache.mkdir(parents=True, exist_ok=True)
+        cache_folder.mkdir(parents=True, exist_ok=True)
         # The folder appears whole or not at all; of two processes that convert at once, one keeps its own.
-        temporary = Path(tempfile.mkdtemp(suffix=".part", dir=cache))
+        temporary = Path(tempfile.mkdtemp(suffix=".part", dir=cache_folder))
         try:
             openvino.save_model(model, temporary / CONVERTED, compress_to_fp16=False)
             temporary.replace(folder)
@@ -148,10 +158,10 @@ def _converted(core: openvino.Core, module: nn.Module, config: ModelConfig, cach
     except OSError as error:
         if not folder.is_dir():
             warnings.warn(
-                f"{cache}: no room for the converted network ({error.strerror}); starts stay slow", stacklevel=2
+                f"{cache_folder}: no room for the converted network ({error.strerror}); starts stay slow", stacklevel=2
             )
             return model
-    return core.read_model(folder / CONVERTED)  # written and read, it rounds in other places: always the same then
+    return core().read_model(folder / CONVERTED)  # written and read, it rounds in other places: always the same then
 
 
 def _key(module: nn.Module, config: ModelConfig) -> str:

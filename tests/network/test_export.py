@@ -37,10 +37,10 @@ def test_onnx_of_any_batch_size(small_model, tmp_path):
 
 
 def test_openvino_files(small_model, tmp_path):
-    openvino = pytest.importorskip("openvino")
+    openvino_engine = pytest.importorskip("bpr_cli.network.openvino_engine", reason="OpenVINO is not installed")
     assert exporting.export(small_model, tmp_path / "new" / "refiner.xml") < 1e-3
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["refiner.bin", "refiner.xml"]
-    compiled = openvino.Core().compile_model(
+    compiled = openvino_engine.core().compile_model(
         tmp_path / "new" / "refiner.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     images, masks = seeded_patches(3)

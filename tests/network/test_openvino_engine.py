@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -36,7 +39,7 @@ def network():
 )
 def test_probabilities_are_torchs_in_any_batch(network, config, tmp_path):
     images, masks = seeded_patches(5, size=64 + 2 * config.padding)
-    engine = openvino_engine.OpenVinoEngine(network, config, "fp32", cache=tmp_path)
+    engine = openvino_engine.OpenVinoEngine(network, config, "fp32", cache_folder=tmp_path)
     expected = TorchEngine(network, config, CPU, "fp32").predict(images, masks)
     assert expected.std() > 0.05
     together = engine.predict(images, masks)
@@ -50,20 +53,22 @@ def test_probabilities_are_torchs_in_any_batch(network, config, tmp_path):
 
 def test_a_network_is_converted_once_and_another_one_anew(network, tmp_path, monkeypatch):
     images, masks = seeded_patches(2)
-    first = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", cache=tmp_path).predict(images, masks)
+    first = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", cache_folder=tmp_path).predict(images, masks)
 
     def fail(graph):
         raise AssertionError("converted again")
 
     with monkeypatch.context() as patched:
         patched.setattr(openvino_engine, "convert", fail)
-        again = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", cache=tmp_path).predict(images, masks)
+        again = openvino_engine.OpenVinoEngine(network, ModelConfig(), "fp32", cache_folder=tmp_path).predict(
+            images, masks
+        )
         assert np.array_equal(first, again)
         other = seeded_network()
         with pytest.raises(AssertionError, match="converted again"):
-            openvino_engine.OpenVinoEngine(other, ModelConfig(), "fp32", cache=tmp_path)
+            openvino_engine.OpenVinoEngine(other, ModelConfig(), "fp32", cache_folder=tmp_path)
         with pytest.raises(AssertionError, match="converted again"):
-            openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", cache=tmp_path)
+            openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", cache_folder=tmp_path)
     assert [path.suffix for path in tmp_path.iterdir()] == [""]
 
 
@@ -72,7 +77,7 @@ def test_without_room_for_the_cache_it_warns_and_works(network, tmp_path):
     images, masks = seeded_patches(1)
     with pytest.warns(UserWarning, match="no room for the converted network"):
         engine = openvino_engine.OpenVinoEngine(
-            network, ModelConfig(input_size=64), "fp32", cache=tmp_path / "file" / "cache"
+            network, ModelConfig(input_size=64), "fp32", cache_folder=tmp_path / "file" / "cache"
         )
     assert engine.predict(images, masks).shape == (1, 64, 64)
 
@@ -90,3 +95,19 @@ def test_the_engine_is_chosen_by_name_and_device(network, monkeypatch):
     assert open_engine(network, ModelConfig(input_size=64), CPU).name == "torch"
     with pytest.raises(InputError, match=r"bpr\[openvino\]"):
         open_engine(network, ModelConfig(), CPU, name="openvino")
+
+
+def test_signals_are_handled_after_engines_are_closed_in_any_order():
+    """In a process of its own: what this guards against ends it."""
+    script = (
+        "import faulthandler, signal\n"
+        "faulthandler.enable()\n"
+        "from bpr_cli import Refiner\n"
+        "first, second = (Refiner.from_pretrained('davis-fast', 'cpu', engine='openvino') for _ in range(2))\n"
+        "del first\n"
+        "del second\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import torch
 
 from bpr_cli import Refiner, refine
+from bpr_cli.benchmark.machine import machine_facts
 from bpr_cli.evaluation.evaluate import evaluate
 from bpr_cli.refining.speed import SPEEDS
 
 THRESHOLDS = (0.1, 0.25, 0.4, 0.55)
+TICKS = (30, 50, 100, 200, 500, 1000)  # milliseconds
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def measure(variant: Variant, results: Path, images: Path, gt: Path, folder: Pat
             results, folder / "out.json", images=images, image_info=gt, model=variant.refiner, quiet=True
         )  # the first round compiles
         seconds = time.perf_counter() - start
-    after = evaluate(folder / "out.json", gt, results, quiet=True).after
+    after = evaluate(folder / "out.json", gt, results, quiet=True).figures
     return {
         "line": variant.line,
         "label": variant.label,
@@ -92,8 +93,11 @@ def draw(rows: list[dict[str, float | str]], before: float, out: Path) -> None:
             line = speed.model + (", two passes" if speed.passes == 2 else "")
             if (row["line"], row["label"]) == (line, f"{speed.nms_threshold}{flips}"):
                 place = (row["ms_per_photo"], 100 * row["boundary_iou"])
-                axes.annotate(f"--speed {name}", place, textcoords="offset points", xytext=(-6, 8), ha="right")
+                axes.annotate(f"--speed {name}", place, textcoords="offset points", xytext=(0, 8), ha="center")
     axes.set_xscale("log")
+    axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+    axes.minorticks_off()
+    axes.margins(x=0.08, y=0.1)
     axes.set_xlabel("milliseconds a photo; along each line the NMS threshold rises from 0.1 to 0.55")
     axes.set_ylabel("Boundary IoU, %")
     axes.grid(visible=True, which="both", alpha=0.25)
@@ -116,9 +120,8 @@ def main() -> None:
             print(
                 "{line:32}{label:14}{ms_per_photo:8.1f} ms a photo  Boundary IoU {boundary_iou:.3f}".format(**rows[-1])
             )
-    before = evaluate(options.results, options.gt, quiet=True).after.boundary_iou
-    versions = {name: version(name) for name in ("bpr", "torch", "openvino")}
-    record = {"machine": platform.processor(), "versions": versions, "before": before, "points": rows}
+    before = evaluate(options.results, options.gt, quiet=True).figures.boundary_iou
+    record = {"machine": machine_facts(torch.device("cpu")), "before": before, "points": rows}
     options.output.with_suffix(".json").write_text(json.dumps(record, indent=1))
     draw(rows, before, options.output)
 

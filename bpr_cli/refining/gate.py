@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NEIGHBOURS = np.ones((3, 3), np.uint8)
-
 
 def evidence(images_NHWC: NDArray[np.uint8], before_NHW: NDArray[np.uint8], after_NHW: NDArray[np.uint8]) -> float:
     """How far a boundary moved, times how much stronger the photo's edges are where it lies now.
@@ -24,42 +22,52 @@ def evidence(images_NHWC: NDArray[np.uint8], before_NHW: NDArray[np.uint8], afte
     Returns:
         Pixels, 0 or more: 1.5 for a boundary that moved by one pixel, on to edges half as strong again.
     """
-    strength, old, new = (_gradients(patches) for patches in (_grey(images_NHWC), before_NHW, after_NHW))
-    inside = _inside(old.shape[0] // images_NHWC.shape[1], *images_NHWC.shape[1:3])
-    old &= inside
-    new &= inside
-    length = cv2.countNonZero(old) / 2  # a contour's gradient is two pixels wide: one on either side
-    if not length or not cv2.countNonZero(new):
+    width = images_NHWC.shape[2]
+    inside = _inside(*before_NHW.shape)
+    strength = _gradients(_grey(images_NHWC), width)
+    old, new = (_gradients(masks.ravel(), width) & inside for masks in (before_NHW, after_NHW))
+    length = np.count_nonzero(old) / 2  # a contour's gradient is two pixels wide: one on either side
+    if not length or not new.any():
         return 0.0
-    changed = _stacked(before_NHW ^ after_NHW) & inside
-    moved = cv2.countNonZero(changed) / length
-    return moved * (_mean(strength, new) + 1) / (_mean(strength, old) + 1)  # + 1: a photo may have no edge at all
-
-
-def _mean(values: NDArray[np.uint8], where: NDArray[np.uint8]) -> float:
-    """Mean of the values where the other array is 1; ten times as fast as `cv2.mean` with a mask."""
-    return cv2.sumElems(cv2.multiply(values, where))[0] / cv2.countNonZero(where)
+    changed = _middle((before_NHW ^ after_NHW).ravel(), width) & inside
+    moved = np.count_nonzero(changed) / length
+    # + 1: a photo may have no edge at all.
+    return float(moved * (_mean(strength, new) + 1) / (_mean(strength, old) + 1))
 
 
 def _grey(images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(images_NHWC.reshape(-1, *images_NHWC.shape[2:]), cv2.COLOR_RGB2GRAY)
-    return np.asarray(grey, np.uint8).reshape(images_NHWC.shape[:3])
+    return np.asarray(grey, np.uint8).ravel()
 
 
-def _stacked(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One tall image, which OpenCV works through many times as fast as through the patches one by one."""
-    return patches_NHW.reshape(-1, patches_NHW.shape[2])
+def _gradients(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Largest less smallest of nine neighbours, for the `_middle` of patches one row after another.
+
+    Wrong on the patches' rims, where a neighbour lies in the next row or patch. Whole arrays against themselves shifted
+    take a fifth of the time of `cv2.morphologyEx`.
+    """
+    return _nine(np.maximum, pixels, width) - _nine(np.minimum, pixels, width)
 
 
-def _gradients(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Largest less smallest value among nine neighbours, stacked. Right inside the patches, not on their rims."""
-    stacked = _stacked(patches_NHW)
-    return np.asarray(cv2.subtract(cv2.dilate(stacked, NEIGHBOURS), cv2.erode(stacked, NEIGHBOURS)), np.uint8)
+def _nine(choose: np.ufunc, pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    for step in (1, width):
+        pixels = choose(choose(pixels[: -2 * step], pixels[step:-step]), pixels[2 * step :])
+    return pixels
+
+
+def _middle(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Those of which all nine neighbours are in the array."""
+    return pixels[width + 1 : -width - 1]
 
 
 @lru_cache(maxsize=64)
 def _inside(count: int, height: int, width: int) -> NDArray[np.uint8]:
-    """1 inside the patches, 0 on their rims, stacked."""
+    """1 inside the patches, 0 on their rims; the `_middle` of them."""
     inside = np.zeros((count, height, width), np.uint8)
     inside[:, 1:-1, 1:-1] = 1
-    return _stacked(inside)
+    return _middle(inside.ravel(), width)
+
+
+def _mean(values: NDArray[np.uint8], where: NDArray[np.uint8]) -> float:
+    """Mean of the values where the other array is 1; ten times as fast as `cv2.mean` with a mask."""
+    return cv2.sumElems((values * where)[None])[0] / np.count_nonzero(where)

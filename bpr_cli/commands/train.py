@@ -50,7 +50,14 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.")
     ] = "auto",
-    workers: Annotated[int, typer.Option(help="Processes that read patches.", rich_help_panel=SPEED)] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that read patches.",
+            show_default="1; with a GPU one for each core, 8 at most",
+            rich_help_panel=SPEED,
+        ),
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard events.", rich_help_panel=INPUT)
     ] = False,

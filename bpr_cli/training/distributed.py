@@ -22,11 +22,13 @@ class Process:
     Attributes:
         rank, world: its number and how many there are; 0 and 1 without torchrun.
         device: where it computes.
+        on_machine: how many of them share this machine.
     """
 
     rank: int
     world: int
     device: torch.device
+    on_machine: int = 1
 
     @property
     def leads(self) -> bool:
@@ -54,7 +56,7 @@ def joined_process(device: str) -> Iterator[Process]:
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield Process(dist.get_rank(), world, chosen)
+        yield Process(dist.get_rank(), world, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     finally:
         dist.destroy_process_group()
 

@@ -29,7 +29,7 @@ from bpr_cli.network.devices import autocast_dtype
 from bpr_cli.network.inputs import prepare
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
-from bpr_cli.training.batches import PatchDataset, StepSampler, training_loader
+from bpr_cli.training.batches import PatchDataset, StepSampler, default_workers, training_loader
 from bpr_cli.training.distributed import (
     Process,
     joined_process,
@@ -67,7 +67,7 @@ def train(
     init: str | None = None,
     device: str = "auto",
     precision: str = "auto",
-    workers: int = 2,
+    workers: int | None = None,
     validate_every: int = 500,
     save_every: int = 250,
     resume: bool = False,
@@ -82,7 +82,7 @@ def train(
         recipe: network, optimiser, schedule, loss, augmentation.
         init: a model whose weights to begin from: anything that `refine --model` takes.
         device, precision: as in `network.devices`.
-        workers: processes that read patches ahead.
+        workers: processes that read patches ahead; None: as `batches.default_workers`.
         validate_every, save_every: steps between validations and between saved states.
         resume: continue the run in `out` if there is one.
         tensorboard: also write TensorBoard event files to `out`.
@@ -94,6 +94,8 @@ def train(
     """
     with joined_process(device) as process:
         run = _Run(patches, out, recipe, process, precision, init=init, resume=resume, tensorboard=tensorboard)
+        if workers is None:
+            workers = default_workers(process.device.type, process.on_machine)
         return run.go(workers, validate_every, save_every, quiet or not process.leads)
 
 

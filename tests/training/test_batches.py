@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpr_cli.training.batches import StepSampler
+from bpr_cli.training.batches import StepSampler, default_workers
 
 sizes = st.integers(3, 40)
 batch_sizes = st.integers(2, 12)
@@ -36,3 +37,12 @@ def test_epochs_and_seeds_differ_in_order():
     epochs = list(StepSampler(8, 8, 2, 0))
     assert epochs[0] != epochs[1]
     assert epochs[0] != next(iter(StepSampler(8, 8, 1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "processes", "expected"),
+    [("cpu", 64, 1, 1), ("cuda", 64, 1, 8), ("cuda", 16, 4, 4), ("cuda", 4, 8, 1), ("mps", None, 1, 1)],
+)
+def test_workers_share_the_cores(device, cores, processes, expected, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert default_workers(device, processes) == expected

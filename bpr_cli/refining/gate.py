@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +48,7 @@ def _gradients(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
 
 
 def _nine(choose: np.ufunc, pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """The largest or smallest of each pixel's nine: of three in its row, then of three of these below each other."""
     for step in (1, width):
         pixels = choose(choose(pixels[: -2 * step], pixels[step:-step]), pixels[2 * step :])
     return pixels
@@ -60,7 +59,6 @@ def _middle(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     return pixels[width + 1 : -width - 1]
 
 
-@lru_cache(maxsize=64)
 def _inside(count: int, height: int, width: int) -> NDArray[np.uint8]:
     """1 inside the patches, 0 on their rims; the `_middle` of them."""
     inside = np.zeros((count, height, width), np.uint8)

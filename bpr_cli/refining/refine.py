@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_MODEL
 from bpr_cli.refining.stream import map_ahead
 
-# Threads beside the network's own. Two readers keep up with the network on CPUs; each image read ahead costs its
-# patches' memory (a 1024x2048 photo with 15 instances: 3 MB), so a few are enough.
-READERS = 2
-IMAGES_AHEAD = 4
+# Threads beside the network's own. Two readers keep up with the network on two cores; a GPU takes as many as there are
+# (without any network two cores bring 3,000 patches a second: examples/SPEED.md). Each image read ahead costs its own
+# memory and its patches' (1024x2048 with 15 instances: 9 MB), so a few are enough.
+READERS = min(8, max(2, (os.cpu_count() or 1) // 2))
+IMAGES_AHEAD = 2 * READERS
 INSTANCES_BEHIND = 32
 
 

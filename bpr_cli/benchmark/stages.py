@@ -21,11 +21,12 @@ from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, encode_rle
 from bpr_cli.network.engine import Engine
 from bpr_cli.progress import progress_bar
+from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.jobs import cut_job, paste
 from bpr_cli.refining.refine import refine
 from bpr_cli.refining.refiner import Refiner
 
-STAGES = ("read results", "read photo", "decode", "boxes", "crop", "network", "paste", "encode", "write")
+STAGES = ("read results", "read photo", "decode", "crowding", "boxes", "crop", "network", "paste", "encode", "write")
 
 
 @dataclass(slots=True)
@@ -134,14 +135,17 @@ def _one_image(
     refiner: Refiner, image_HWC: NDArray[np.uint8], instances: Sequence[Instance], times: StageTimes
 ) -> Iterator[tuple[int, RLE]]:
     config, settings = refiner.config, refiner.settings
+    size, padding = config.patch_size, config.padding
     jobs = []
-    for instance in instances:
-        with times.timing("decode"):
-            mask = decode_mask(instance, *image_HWC.shape[:2])
+    with times.timing("decode"):
+        masks = [decode_mask(instance, *image_HWC.shape[:2]) for instance in instances]
+    with times.timing("crowding"):
+        crowded = crowding(masks)
+    for instance, mask, share in zip(instances, masks, crowded, strict=True):
         with times.timing("boxes"):
-            boxes = patches.propose_boxes_in(mask, config.patch_size, settings.nms_threshold, settings.scheme)
+            boxes = patches.propose_boxes_in(mask, size, settings.nms_threshold, settings.scheme)
         with times.timing("crop"):
-            jobs.append(cut_job(instance.index, image_HWC, mask, boxes, config.patch_size, config.padding, settings))
+            jobs.append(cut_job(instance.index, image_HWC, mask, boxes, size, padding, settings, share))
     engine = refiner.engine
     assert isinstance(engine, TimedEngine)
     before = engine.seconds

@@ -18,7 +18,7 @@ from bpr_cli.formats import check_output, coco, mask_images, read_results, write
 from bpr_cli.formats.images import ImageFinder, read_image
 from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import RLE, encode_rle
+from bpr_cli.masks import RLE, Mask, encode_rle
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.jobs import Job, paste
 from bpr_cli.refining.refiner import Refiner
@@ -170,23 +170,21 @@ def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: boo
             raise
         return _Prepared([], [str(error)] * len(entry.instances))
     height, width = image_HWC.shape[:2]
-    jobs = []
+    masks: dict[int, Mask] = {}
     for instance in entry.instances:
         try:
-            mask = decode_mask(instance, height, width)
+            masks[instance.index] = decode_mask(instance, height, width)
         except InputError as error:
             if not skip_bad:
                 raise
             problems.append(str(error))
-            continue
-        jobs.append(refiner.prepare(instance.index, image_HWC, mask))
-    return _Prepared(jobs, problems)
+    return _Prepared(refiner.prepare(list(masks), image_HWC, list(masks.values())), problems)
 
 
 def _finish(settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]) -> tuple[int, RLE, int, bool]:
     """Paste and encode one instance: index, RLE, number of patches, whether the mask changed."""
     job, probabilities = predicted
     mask = paste(job, probabilities, settings)
-    coarse = job.origin.mask
+    coarse = job.origin
     same = mask.box_xyxy == coarse.box_xyxy and np.array_equal(mask.pixels_HW, coarse.pixels_HW)
     return job.index, encode_rle(mask), job.patch_count, not same

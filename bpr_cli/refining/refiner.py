@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 
 import numpy as np
@@ -13,6 +13,7 @@ from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import Engine, open_engine
+from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.jobs import Job, next_pass, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_MODEL
@@ -81,9 +82,13 @@ class Refiner:
         """Foreground probability of patches (`Engine.predict`) with this refiner's flips."""
         return self.engine.predict(images_NHWC, masks_NHW, flips=self.settings.flips)
 
-    def prepare(self, index: int, image_HWC: NDArray[np.uint8], mask: Mask) -> Job:
-        """Cut one instance into the patches that this refiner's model takes."""
-        return prepare_job(index, image_HWC, mask, self.config.patch_size, self.config.padding, self.settings)
+    def prepare(self, indices: Sequence[int], image_HWC: NDArray[np.uint8], masks: Sequence[Mask]) -> list[Job]:
+        """Cut the instances of one image into the patches that this refiner's model takes."""
+        size, padding = self.config.patch_size, self.config.padding
+        return [
+            prepare_job(index, image_HWC, mask, size, padding, self.settings, crowded)
+            for index, mask, crowded in zip(indices, masks, crowding(masks), strict=True)
+        ]
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
         """Run the network over jobs, in all passes: each last job with its probabilities, in the order given."""
@@ -101,7 +106,8 @@ class Refiner:
 
         Args:
             image_HWC: uint8 RGB.
-            masks_NHW: bool or integer, foreground nonzero; not changed.
+            masks_NHW: bool or integer, foreground nonzero; not changed. All masks of the image belong together: where
+                they crowd each other, more caution is called for.
 
         Returns:
             (N, H, W) of the masks' dtype, 0 and 1, in the same order.
@@ -111,9 +117,8 @@ class Refiner:
         """
         _check_arrays(image_HWC, masks_NHW)
         height, width = image_HWC.shape[:2]
-        jobs = (
-            self.prepare(i, image_HWC, crop_mask(mask_HW, 0, 0, height, width)) for i, mask_HW in enumerate(masks_NHW)
-        )
+        masks = [crop_mask(mask_HW, 0, 0, height, width) for mask_HW in masks_NHW]
+        jobs = self.prepare(range(len(masks)), image_HWC, masks)
         refined = np.zeros_like(masks_NHW)
         for job, probabilities in self.run(jobs):
             refined[job.index] = to_frame(paste(job, probabilities, self.settings))

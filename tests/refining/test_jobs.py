@@ -120,14 +120,48 @@ def test_a_second_pass_starts_from_what_the_first_one_made():
             return np.array([cv2.dilate(mask, np.ones((5, 5), np.uint8)) for mask in masks_NHW], np.float32)
 
     refiner = Refiner(Growing(), ModelConfig(), settings)
-    job = refiner.prepare(7, image_HWC, crop_mask(frame, 0, 0, *frame.shape))
+    (job,) = refiner.prepare([7], image_HWC, [crop_mask(frame, 0, 0, *frame.shape)])
     ((last, found),) = refiner.run([job])
     grown = paste(last, found, settings)
     assert grown.box_xyxy == (56, 46, 244, 154)
     assert grown.area > 0.999 * 188 * 108  # patches that end at the boundary miss a few pixels of it
     assert last.index == 7
-    assert last.origin is job
+    assert last.origin is job.mask
     assert last.patch_count == sum(seen) > len(job.boxes)
-    # The gate weighs the mask that came in against the last one, not one pass against the next.
-    assert paste(last, found, RefineSettings(caution=0.4)).area > job.mask.area
-    assert paste(last, found, RefineSettings(caution=0.99)).area > job.mask.area
+
+
+def test_a_refinement_refused_after_the_first_pass_is_not_looked_at_again():
+    frame = np.zeros((200, 300), np.uint8)
+    frame[50:150, 60:240] = 1
+    seen = []
+
+    class Shifting:
+        """Moves the boundary by one pixel."""
+
+        device = torch.device("cpu")
+
+        def predict(self, images_NHWC, masks_NHW, flips=False):
+            seen.append(len(masks_NHW))
+            return np.array([cv2.dilate(mask, np.ones((3, 3), np.uint8)) for mask in masks_NHW], np.float32)
+
+    def refined(caution, crowded):
+        seen.clear()
+        refiner = Refiner(Shifting(), ModelConfig(), RefineSettings(caution=caution, passes=3))
+        masks = [crop_mask(frame, 0, 0, *frame.shape)]
+        if crowded:
+            beside = np.zeros_like(frame)
+            beside[30:170, 241:299] = 1
+            masks.append(crop_mask(beside, 0, 0, *frame.shape))
+        job = refiner.prepare(range(len(masks)), np.zeros((200, 300, 3), np.uint8), masks)[0]
+        ((last, found),) = refiner.run([job])
+        return paste(last, found, refiner.settings), job, last
+
+    # The photo is even, so the evidence is the distance: one pixel. Caution asks for 0.8 px, or 0.8 px and more.
+    grown, job, last = refined(caution=0.3, crowded=False)
+    assert grown.box_xyxy == (57, 47, 243, 153)
+    assert last.patch_count == sum(seen) > len(job.boxes)
+    for caution, crowded in ((0.7, False), (0.3, True)):
+        mask, job, last = refined(caution, crowded)
+        assert mask is job.mask
+        assert last.origin is job.mask
+        assert last.patch_count == sum(seen) == len(job.boxes)

@@ -113,7 +113,7 @@ def _merge(
         votes = patch[inner][part] - (HALF if ease is None else cv2.LUT(ease[place], thresholds))
         if weights is not None:
             votes *= weights[part]
-        sums += votes
+        cv2.accumulate(votes, sums)  # on a part of an array, a quarter of numpy's time
         written.append((sums, merged[place]))
     for sums, pixels in written:
         np.greater(sums, 0.0, out=pixels)

@@ -105,8 +105,8 @@ def contour_order(
     longest, diagonal = _longest_part(patch_size, nms_threshold)
     stride = np.abs(places[1:] - places[:-1])
     steps = np.ones(len(places))
-    steps[:-1][(stride > 1) & (stride != width)] = diagonal
-    steps[levels == 0] = 0.0  # along the image's border
+    np.copyto(steps[:-1], diagonal, where=(stride > 1) & (stride != width))
+    np.copyto(steps, 0.0, where=levels == 0)  # along the image's border
     lengths = np.array([len(contour) for contour in contours])
     off_middle = _distance_from_middle(np.cumsum(steps), lengths, longest)
     # One 16-bit key, 3 bits for the level and 13 for the rank: numpy sorts those by radix.

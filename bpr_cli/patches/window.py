@@ -42,8 +42,9 @@ def window_around(mask: Mask, boxes: NDArray[np.int64], *, padding: int = 0, who
         whole_mask: extend the window so that no pixel of the mask is left out.
     """
     width, height = mask.image_width, mask.image_height
-    x1, y1 = (int(v) - padding for v in boxes[:, :2].min(axis=0))
-    x2, y2 = (int(v) + padding for v in boxes[:, 2:].max(axis=0))
+    sides = boxes.T.tolist()  # a few numbers: Python finds the least of them sooner than numpy
+    x1, y1 = (min(side) - padding for side in sides[:2])
+    x2, y2 = (max(side) + padding for side in sides[2:])
     mask_x1, mask_y1, mask_x2, mask_y2 = mask.box_xyxy
     if whole_mask and mask.pixels_HW.size:
         x1, y1, x2, y2 = min(x1, mask_x1), min(y1, mask_y1), max(x2, mask_x2), max(y2, mask_y2)

@@ -41,8 +41,8 @@ def crowding(masks: Sequence[Mask]) -> list[float]:
     for index, (start, end) in enumerate(zip(np.maximum(starts, 0), ends, strict=True)):
         close = ((starts + NEAR < end) & (ends - NEAR > start)).all(axis=1)
         close[index] = False
-        window = np.s_[start[1] : end[1], start[0] : end[0]]
-        own_HW, others_NHW = cells_NHW[index][window], cells_NHW[(close, *window)]
+        window = np.s_[..., start[1] : end[1], start[0] : end[0]]
+        own_HW, others_NHW = cells_NHW[index][window], cells_NHW[close][window]
         common = np.count_nonzero(others_NHW & own_HW, axis=(1, 2))
         is_neighbour = common < SAME * np.minimum(sizes[close], sizes[index])
         shares.append(_share_beside(own_HW, others_NHW[is_neighbour]))
@@ -67,7 +67,7 @@ def _share_beside(own_HW: NDArray[np.uint8], others_NHW: NDArray[np.uint8]) -> f
     if len(others_NHW) == 0:
         return 0.0
     # The image's border is no boundary: when it erodes, cv2 takes what is beyond the grid for object.
-    boundary = own_HW & ~cv2.erode(own_HW, NEIGHBOURHOOD)
-    beside = cv2.dilate(np.bitwise_or.reduce(others_NHW), SURROUNDINGS)
+    boundary = own_HW > cv2.erode(own_HW, NEIGHBOURHOOD)
+    beside = cv2.dilate(np.bitwise_or.reduce(others_NHW), SURROUNDINGS) > 0
     length = np.count_nonzero(boundary)
-    return float(np.count_nonzero(beside & boundary) / length) if length else 0.0
+    return float(np.count_nonzero(boundary & beside) / length) if length else 0.0

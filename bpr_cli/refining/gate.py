@@ -46,7 +46,7 @@ def _boundaries(
     both = before + before
     both |= after
     mixed = _nine(np.bitwise_or, both, width) ^ _nine(np.bitwise_and, both, width)
-    return mixed >> 1 & inside, mixed & inside
+    return np.right_shift(mixed, 1, dtype=np.uint8) & inside, mixed & inside
 
 
 def _nine(choose: np.ufunc, pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from functools import lru_cache
+
 import torch
 
 from bpr_cli.errors import InputError
 
 INT8 = "int8"  # of OpenVINO alone, which has its own way to it
+CLEARLY = 0.8  # of float32's time: bfloat16 rounds, so a draw goes to float32
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,8 +41,8 @@ def choose_device(name: str = "auto") -> torch.device:
 def autocast_dtype(device: torch.device, precision: str = "auto") -> torch.dtype | None:
     """The type in which convolutions run under autocast; None for float32.
 
-    "auto" takes bfloat16 where the processor computes with it (CUDA from Ampere on, x86 with AVX512-BF16 or AMX): there
-    it is two to three times as fast, elsewhere slower than float32. MPS stays at float32.
+    "auto" takes bfloat16 where the processor computes with it (CUDA from Ampere on; CPUs with AVX512-BF16 or AMX, if a
+    trial says so): there it is up to three times as fast, elsewhere slower than float32. MPS stays at float32.
 
     Raises:
         InputError: no such precision, or float16 on a CPU.
@@ -60,7 +64,32 @@ def precision_name(dtype: torch.dtype | None) -> str:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
+    return device.type == "cpu" and _cpu_gains_from_bfloat16()
+
+
+@lru_cache(maxsize=1)
+def _cpu_gains_from_bfloat16() -> bool:
+    """Whether this processor is clearly faster in bfloat16, by a trial of some 20 ms.
+
+    Its word alone is not enough: Xeons whose virtual machine hides AMX have AVX512-BF16, and take 1.6 times as long as
+    in float32.
+    """
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
+        return False
+    return _convolution_time(torch.bfloat16) < CLEARLY * _convolution_time(torch.float32)
+
+
+@torch.inference_mode()
+def _convolution_time(dtype: torch.dtype) -> float:
+    """Seconds of a convolution as the networks have them, the least of five."""
+    features, weights = (
+        torch.ones(shape, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        for shape in ((8, 64, 32, 32), (64, 64, 3, 3))
+    )
+    times = []
+    for _ in range(6):  # the first one only warms up
+        start = time.perf_counter()
+        torch.nn.functional.conv2d(features, weights, padding=1)
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -167,11 +167,16 @@ def bbox_xywh(mask: Mask) -> list[float]:
 
 def intersection_over_union(first: Mask, second: Mask) -> float:
     """IoU of two masks of one image, 0..1; 0 if both are empty."""
-    x1, y1 = max(first.x1, second.x1), max(first.y1, second.y1)
-    x2, y2 = (min(a, b) for a, b in zip(first.box_xyxy[2:], second.box_xyxy[2:], strict=True))
-    common = 0
-    if x1 < x2 and y1 < y2:
-        first_HW, second_HW = (m.pixels_HW[y1 - m.y1 : y2 - m.y1, x1 - m.x1 : x2 - m.x1] for m in (first, second))
-        common = int(np.count_nonzero(first_HW & second_HW))
+    common = common_pixels(first, second)
     union = first.area + second.area - common
     return common / union if union else 0.0
+
+
+def common_pixels(first: Mask, second: Mask) -> int:
+    """Number of pixels that two masks of one image share."""
+    x1, y1 = max(first.x1, second.x1), max(first.y1, second.y1)
+    x2, y2 = (min(a, b) for a, b in zip(first.box_xyxy[2:], second.box_xyxy[2:], strict=True))
+    if x1 >= x2 or y1 >= y2:
+        return 0
+    first_HW, second_HW = (m.pixels_HW[y1 - m.y1 : y2 - m.y1, x1 - m.x1 : x2 - m.x1] for m in (first, second))
+    return int(np.count_nonzero(first_HW & second_HW))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import INT8, autocast_dtype, precision_name
+from bpr_cli.network.devices import INT8, knows_bfloat16
 from bpr_cli.network.engine import open_engine
 from bpr_cli.network.hrnet import CONFIGS, FOREGROUND, build, resize_logits
 from bpr_cli.network.inputs import prepare
@@ -54,12 +54,13 @@ def over_batch_sizes(
 ) -> list[Throughput]:
     """Every engine and precision that there is here at every batch size, against plain float32 torch at 1."""
     trials: list[Trial] = [(Throughput(PLAIN, config.network, config.input_size, 1), _plain(module, config, device))]
-    ways = [("torch", "fp32"), ("torch", "auto")]
+    precisions = ["fp32", "bf16"] if knows_bfloat16(device) else ["fp32"]
+    ways = [("torch", precision) for precision in precisions]
     if device.type == "cpu" and find_spec("openvino") is not None:
-        ways += [("openvino", "fp32"), ("openvino", precision_name(autocast_dtype(device)))]
+        ways += [("openvino", precision) for precision in precisions]
         if int8 is not None:
             ways.append(("openvino", INT8))
-    for engine, precision in dict.fromkeys(ways):
+    for engine, precision in ways:
         trials += _trials(module, config, device, engine, precision, batch_sizes, int8)
     return _measure(trials, "engines", quiet)
 

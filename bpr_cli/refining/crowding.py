@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bpr_cli.masks import Mask
+from bpr_cli.masks import Mask, common_pixels
 
 CELL = 8  # px, side of a grid cell; eight pixels of a row are one 64-bit number
 NEAR = 2  # cells within which another object counts as beside the boundary
@@ -42,11 +42,18 @@ def crowding(masks: Sequence[Mask]) -> list[float]:
         close = ((starts + NEAR < end) & (ends - NEAR > start)).all(axis=1)
         close[index] = False
         window = np.s_[..., start[1] : end[1], start[0] : end[0]]
-        own_HW, others_NHW = cells_NHW[index][window], cells_NHW[close][window]
+        own_HW, others_NHW = cells_NHW[index][window], cells_NHW[window][close]
         common = np.count_nonzero(others_NHW & own_HW, axis=(1, 2))
         is_neighbour = common < SAME * np.minimum(sizes[close], sizes[index])
+        # Small neighbours may share cells without sharing pixels.
+        for place in np.flatnonzero(~is_neighbour):
+            is_neighbour[place] = not _is_same(masks[index], masks[np.flatnonzero(close)[place]])
         shares.append(_share_beside(own_HW, others_NHW[is_neighbour]))
     return shares
+
+
+def _is_same(first: Mask, second: Mask) -> bool:
+    return common_pixels(first, second) >= SAME * min(first.area, second.area)
 
 
 def _cells(mask: Mask) -> NDArray[np.uint8]:

@@ -23,11 +23,12 @@ REACH_BELOW = 128  # px
 # The evidence (`gate.evidence`, px) without which a mask is returned as it came, at a caution of 1. Chosen on training
 # photos: at a caution of 0.4 it halves the share of COCO's masks that get worse, and costs DAVIS nothing.
 EVIDENCE = 2.0
-# Looked for in this many patches at most, evenly taken: as good as in all of them.
+# Looked for in this many patches at most: as good as in all of them.
 EVIDENCE_PATCHES = 8
-# By how much crowding (`crowding.crowding`, 0..1) raises that evidence. Chosen on training photos: at 5 a quarter as
-# many of COCO's masks get worse as without, at no cost to DAVIS' (models/LOG.md).
+# The evidence asked for is multiplied by 1 + this x crowding (`crowding.crowding`, 0..1). Chosen on training photos: at
+# 5 a quarter as many of COCO's masks get worse as at 0, at no cost to DAVIS' (models/LOG.md).
 CROWDED = 5.0
+MOST_WAITING = 4
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -43,7 +44,7 @@ class Job:
         boxes: (N, 4) where its patches lie, x1 y1 x2 y2, without padding.
         images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
         crowding: share of its boundary that has other objects beside it, 0..1.
-        came_in: in a later pass, whose coarse mask is the one refined before, the first pass's coarse mask.
+        first_mask: in a later pass, whose coarse mask is the one refined before, the first pass's coarse mask.
         patch_count: patches of all passes up to this one.
     """
 
@@ -54,13 +55,13 @@ class Job:
     images_NHWC: NDArray[np.uint8]
     masks_NHW: NDArray[np.uint8]
     crowding: float = 0.0
-    came_in: Mask | None = None
+    first_mask: Mask | None = None
     patch_count: int = 0
 
     @property
-    def origin(self) -> Mask:
-        """The mask that came in."""
-        return self.came_in or self.mask
+    def came_in(self) -> Mask:
+        """The mask as it was before any pass."""
+        return self.mask if self.first_mask is None else self.first_mask
 
 
 def prepare_job(
@@ -100,16 +101,17 @@ def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], padding: int, se
     """Cut the refined mask's boundary into patches, to refine it once more; none if the refinement was refused."""
     refined = paste(job, probabilities_NPP, settings)
     if refined is job.mask:
-        nothing = slice(0)
+        # New arrays, not parts of the old ones: many such jobs may wait while others fill a batch.
         return replace(
             job,
-            boxes=job.boxes[nothing],
-            images_NHWC=job.images_NHWC[nothing],
-            masks_NHW=job.masks_NHW[nothing],
-            came_in=job.origin,
+            image_HWC=np.empty((0, 0, 3), np.uint8),
+            boxes=np.empty((0, 4), np.int64),
+            images_NHWC=np.empty((0, *job.images_NHWC.shape[1:]), np.uint8),
+            masks_NHW=np.empty((0, *job.masks_NHW.shape[1:]), np.uint8),
+            first_mask=job.came_in,
         )
     new = prepare_job(job.index, job.image_HWC, refined, probabilities_NPP.shape[-1], padding, settings, job.crowding)
-    return replace(new, came_in=job.origin, patch_count=job.patch_count + new.patch_count)
+    return replace(new, first_mask=job.came_in, patch_count=job.patch_count + new.patch_count)
 
 
 def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Mask:
@@ -118,15 +120,20 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
     The first pass decides that for all: later ones go on from masks that were found worth it.
     """
     refined = _merge(job, probabilities_NPP, settings)
-    # In the instance scheme's one patch the coarse boundary lies on the rim, where there is no telling.
-    if job.came_in or settings.caution == 0 or settings.scheme == "instance" or len(job.boxes) == 0:
+    if job.first_mask is not None or not gated(settings) or len(job.boxes) == 0:
         return refined
     asked = EVIDENCE * settings.caution * (1 + CROWDED * job.crowding)
     padding = (job.masks_NHW.shape[-1] - probabilities_NPP.shape[-1]) // 2
-    some = slice(None, None, -(-len(job.boxes) // EVIDENCE_PATCHES))
+    some = np.linspace(0, len(job.boxes) - 1, min(len(job.boxes), EVIDENCE_PATCHES)).astype(int)
     refined_NHW = patches.crop_from_mask(refined, job.boxes[some], padding)
     found = evidence(job.images_NHWC[some], job.masks_NHW[some], refined_NHW)
     return refined if found >= asked else job.mask
+
+
+def gated(settings: RefineSettings) -> bool:
+    """Whether refinements must be borne out by the photo."""
+    # In the instance scheme's one patch the coarse boundary lies on the rim, where there is no telling.
+    return settings.caution > 0 and settings.scheme != "instance"
 
 
 def _merge(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Mask:
@@ -150,11 +157,12 @@ def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
 def predict_jobs(
     jobs: Iterable[Job], predict: Predict, patch_size: int, batch_size: int
 ) -> Iterator[tuple[Job, NDArray[np.float32]]]:
-    """Run the network on batches of exactly `batch_size` patches, filled across jobs (the last may be smaller).
+    """Run the network on batches of `batch_size` patches, filled across jobs.
 
     Yields:
         Each job with its foreground probabilities (N, patch_size, patch_size), in the order given. Jobs are
-        drawn only as batches need them, so memory is bounded by the batch and the largest job.
+        drawn only as batches need them, and a batch goes as it is when MOST_WAITING times as many jobs as it has places
+        wait for it (most of them without patches), so memory is bounded by the batch and the largest job.
     """
     waiting: deque[tuple[Job, NDArray[np.float32]]] = deque()  # jobs with a patch not yet predicted
     batch: list[tuple[Job, NDArray[np.float32], int, int]] = []  # job, its output, from, to
@@ -175,6 +183,9 @@ def predict_jobs(
                 done = len(waiting) if stop == count else len(waiting) - 1
                 yield from (waiting.popleft() for _ in range(done))
                 batch, filled = [], 0
+        if batch and len(waiting) >= MOST_WAITING * batch_size:
+            _predict_batch(batch, predict)
+            batch, filled = [], 0
         if not batch:
             yield from waiting
             waiting.clear()

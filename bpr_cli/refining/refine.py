@@ -178,13 +178,13 @@ def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: boo
             if not skip_bad:
                 raise
             problems.append(str(error))
-    return _Prepared(refiner.prepare(list(masks), image_HWC, list(masks.values())), problems)
+    return _Prepared(list(refiner.prepare(list(masks), image_HWC, list(masks.values()))), problems)
 
 
 def _finish(settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]) -> tuple[int, RLE, int, bool]:
     """Paste and encode one instance: index, RLE, number of patches, whether the mask changed."""
     job, probabilities = predicted
     mask = paste(job, probabilities, settings)
-    coarse = job.origin
+    coarse = job.came_in
     same = mask.box_xyxy == coarse.box_xyxy and np.array_equal(mask.pixels_HW, coarse.pixels_HW)
     return job.index, encode_rle(mask), job.patch_count, not same

@@ -14,7 +14,7 @@ from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.engine import Engine, open_engine
 from bpr_cli.refining.crowding import crowding
-from bpr_cli.refining.jobs import Job, next_pass, paste, predict_jobs, prepare_job
+from bpr_cli.refining.jobs import Job, gated, next_pass, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_MODEL
 
@@ -82,13 +82,20 @@ class Refiner:
         """Foreground probability of patches (`Engine.predict`) with this refiner's flips."""
         return self.engine.predict(images_NHWC, masks_NHW, flips=self.settings.flips)
 
-    def prepare(self, indices: Sequence[int], image_HWC: NDArray[np.uint8], masks: Sequence[Mask]) -> list[Job]:
-        """Cut the instances of one image into the patches that this refiner's model takes."""
+    def prepare(self, indices: Sequence[int], image_HWC: NDArray[np.uint8], masks: Sequence[Mask]) -> Iterator[Job]:
+        """Cut the instances of one image, one by one, into the patches that this refiner's model takes.
+
+        Args:
+            indices: the jobs' `index`, one for each mask.
+            image_HWC: uint8 RGB.
+            masks: all masks of the image.
+        """
         size, padding = self.config.patch_size, self.config.padding
-        return [
-            prepare_job(index, image_HWC, mask, size, padding, self.settings, crowded)
-            for index, mask, crowded in zip(indices, masks, crowding(masks), strict=True)
-        ]
+        crowded = crowding(masks) if gated(self.settings) else [0.0] * len(masks)
+        return (
+            prepare_job(index, image_HWC, mask, size, padding, self.settings, share)
+            for index, mask, share in zip(indices, masks, crowded, strict=True)
+        )
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
         """Run the network over jobs, in all passes: each last job with its probabilities, in the order given."""

@@ -23,8 +23,9 @@ class RefineSettings:
         blend: how overlapping patches are averaged: "uniform" as in the paper, or "hann", which trusts the
             middle of a patch more than its rim.
         caution: 0 to 1: a pixel changes where the network is surer of it than 0.5 + caution / 2, and only near the
-            coarse boundary; and a mask changes only if the photo's edges bear it out (`gate.evidence`). 0 is the
-            paper's rule: any pixel of a patch, by the mean probability.
+            coarse boundary; and a mask changes only if the photo's edges bear it out (`gate.evidence`), the more so the
+            more other objects lie beside it (`crowding`). 0 is the paper's rule: any pixel of a patch, by the mean
+            probability.
         passes: how often the network looks: each further pass takes the refined masks as coarse ones.
         batch_size: patches given to the network at once; None chooses by device.
     """
@@ -34,7 +35,7 @@ class RefineSettings:
     flips: bool = False
     blend: str = "uniform"
     caution: float = 0.4
-    passes: int = 1
+    passes: int = 2
     batch_size: int | None = None
 
     def __post_init__(self) -> None:

@@ -21,13 +21,13 @@ class Speed:
     nms_threshold: float
     flips: bool
     blend: str
-    passes: int = 1
+    passes: int
 
 
 # Figures of each in the README and in models/LOG.md.
 SPEEDS = {
-    "fast": Speed("davis-fast", 0.25, False, "uniform"),
-    "balanced": Speed("davis-w18s", 0.25, False, "uniform"),
+    "fast": Speed("davis-fast", 0.25, False, "uniform", passes=1),
+    "balanced": Speed("davis-w18s", 0.25, False, "uniform", passes=2),
     "best": Speed("davis-w18s", 0.55, True, "hann", passes=2),
 }
 DEFAULT_SPEED = "balanced"

@@ -17,8 +17,9 @@ from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import image_size, read_image
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.network.devices import autocast_dtype, precision_name
+from bpr_cli.network.devices import knows_bfloat16
 from bpr_cli.patches import propose_boxes_in
+from bpr_cli.refining.settings import RefineSettings
 from tests.conftest import run_bpr
 
 
@@ -77,12 +78,14 @@ def test_a_sweep_measures_every_way_and_threshold(small_model, monkeypatch):
     monkeypatch.setattr(benchmarking, "INPUT_SIZES", (32, 64))
     monkeypatch.setattr("bpr_cli.benchmark.throughput.CONFIGS", {"hrnet-w18-small": None})
     measured = benchmarking.benchmark(
-        workload="coco", photos=1, model=small_model, engine="torch", sweep=True, quiet=True
-    )
+        workload="coco", photos=1, model=small_model, settings=RefineSettings(passes=1), engine="torch", sweep=True,
+        quiet=True,
+    )  # fmt: skip
     assert measured.engines[0].way == PLAIN
-    auto = precision_name(autocast_dtype(torch.device("cpu")))
-    ways = {(trial.way, trial.batch_size) for trial in measured.engines}
-    assert {(f"torch, {precision}", size) for precision in ("fp32", auto) for size in (1, 2)} <= ways
+    precisions = ("fp32", "bf16") if knows_bfloat16(torch.device("cpu")) else ("fp32",)
+    ways = [(trial.way, trial.batch_size) for trial in measured.engines]
+    assert {(f"torch, {precision}", size) for precision in precisions for size in (1, 2)} <= set(ways)
+    assert len(set(ways)) == len(ways)
     assert [trial.input_size for trial in measured.networks] == [32, 64]
     assert all(0 < trial.seconds < 60 for trial in measured.engines + measured.networks)
     counts = list(measured.patches_by_threshold.values())

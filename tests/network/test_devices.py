@@ -25,10 +25,14 @@ def fresh_trial():
         ({"avx512_bf16": True}, 0.95, None),
         ({"avx512_bf16": True}, 1.6, None),
         ({"avx512_f": True}, 0.1, None),
+        (None, 0.1, None),
     ],
 )
 def test_a_cpu_takes_bfloat16_only_if_it_is_clearly_faster(monkeypatch, fresh_trial, capabilities, share, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    if capabilities is None:  # as in torch 2.4
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     monkeypatch.setattr(devices, "_convolution_time", lambda dtype: share if dtype == torch.bfloat16 else 1.0)
     assert devices.autocast_dtype(CPU) is expected
 

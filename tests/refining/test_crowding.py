@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.refining.crowding import crowding
 
-HEIGHT, WIDTH = 240, 320
+HEIGHT, WIDTH = 237, 318  # no whole number of cells
 
 
 def rectangle(x1: int, y1: int, x2: int, y2: int) -> Mask:
@@ -27,10 +27,15 @@ def test_alone_nothing_is_crowded():
 
 
 def test_a_neighbour_on_one_side_crowds_that_side():
-    left, right = rectangle(40, 40, 120, 120), rectangle(120, 40, 200, 120)
-    shares = crowding([left, right])
-    assert shares == pytest.approx([0.25, 0.25], abs=0.15)
-    assert shares[0] == shares[1]
+    # 10 x 10 cells have 36 on the boundary; beside the other are the last column and, 16 px in, the ends of the rows.
+    shares = crowding([rectangle(40, 40, 120, 120), rectangle(120, 40, 200, 120)])
+    assert shares == pytest.approx([12 / 36, 12 / 36])
+
+
+@pytest.mark.parametrize(("gap", "is_near"), [(0, True), (8, True), (24, False), (60, False)])
+def test_beside_means_within_sixteen_pixels(gap, is_near):
+    first, second = crowding([rectangle(40, 40, 120, 120), rectangle(120 + gap, 40, 200 + gap, 120)])
+    assert (first > 0) == (second > 0) == is_near
 
 
 def test_a_ring_around_an_object_crowds_all_of_it():
@@ -43,6 +48,18 @@ def test_a_ring_around_an_object_crowds_all_of_it():
 def test_a_second_try_at_the_same_object_or_a_part_of_it_is_no_neighbour():
     whole, again, part = rectangle(40, 40, 160, 160), rectangle(44, 36, 164, 150), rectangle(100, 100, 160, 160)
     assert crowding([whole, again, part]) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("shared", "is_neighbour"), [(0.3, True), (0.49, True), (0.51, False), (0.9, False)])
+def test_what_shares_half_of_the_smaller_is_the_same_object(shared, is_neighbour):
+    left = 140 - round(100 * shared)
+    shares = crowding([rectangle(40, 40, 140, 140), rectangle(left, 40, left + 100, 140)])
+    assert [share > 0 for share in shares] == [is_neighbour] * 2
+
+
+@given(st.integers(20, 40), st.integers(20, 40), st.integers(4, 16))
+def test_small_objects_side_by_side_are_neighbours_wherever_they_lie(x, y, side):
+    assert crowding([rectangle(x, y, x + side, y + side), rectangle(x + side, y, x + 2 * side, y + side)]) == [1.0, 1.0]
 
 
 def test_the_images_border_is_no_boundary():

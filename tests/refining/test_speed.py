@@ -32,13 +32,16 @@ def test_the_command_follows_the_dial(three_photos, small_model, tmp_path):
     common = ["--images", three_photos.images, "--image-info", three_photos.gt, "--model", small_model, "--quiet"]
     written = []
     for name, options in {
-        "dial": ["--speed", "best"],
-        "options": ["--nms-threshold", 0.55, "--flips", "--blend", "hann", "--passes", 2],
-        "undone": ["--speed", "best", "--nms-threshold", 0.25, "--no-flips", "--blend", "uniform", "--passes", 1],
+        "best": ["--speed", "best"],
+        "options": ["--nms-threshold", 0.55, "--flips", "--blend", "hann"],
+        "undone": ["--speed", "best", "--nms-threshold", 0.25, "--no-flips", "--blend", "uniform"],
         "default": [],
+        "fast": ["--speed", "fast"],
+        "one pass": ["--passes", 1],
     }.items():
         done = run_bpr("refine", three_photos.results, "-o", tmp_path / name, *common, *options)
         assert done.returncode == 0, done.stderr
         written.append((tmp_path / name).read_text())
     assert written[0] == written[1]
     assert written[2] == written[3] != written[0]
+    assert written[4] == written[5] != written[3]

@@ -30,10 +30,10 @@ class RefineSettings:
         batch_size: patches given to the network at once; None chooses by device.
     """
 
-    nms_threshold: float = 0.25
+    nms_threshold: float = 0.4
     scheme: str = "dense"
     flips: bool = False
-    blend: str = "uniform"
+    blend: str = "hann"
     caution: float = 0.4
     passes: int = 2
     batch_size: int | None = None

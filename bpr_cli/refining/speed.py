@@ -27,7 +27,7 @@ class Speed:
 # Figures of each in the README and in models/LOG.md.
 SPEEDS = {
     "fast": Speed("davis-fast", 0.25, False, "uniform", passes=1),
-    "balanced": Speed("davis-w18s", 0.25, False, "uniform", passes=2),
+    "balanced": Speed("davis-w18s", 0.4, False, "hann", passes=2),
     "best": Speed("davis-w18s", 0.55, True, "hann", passes=2),
 }
 DEFAULT_SPEED = "balanced"

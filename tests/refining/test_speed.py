@@ -33,11 +33,11 @@ def test_the_command_follows_the_dial(three_photos, small_model, tmp_path):
     written = []
     for name, options in {
         "best": ["--speed", "best"],
-        "options": ["--nms-threshold", 0.55, "--flips", "--blend", "hann"],
-        "undone": ["--speed", "best", "--nms-threshold", 0.25, "--no-flips", "--blend", "uniform"],
+        "options": ["--nms-threshold", 0.55, "--flips"],
+        "undone": ["--speed", "best", "--nms-threshold", 0.4, "--no-flips"],
         "default": [],
         "fast": ["--speed", "fast"],
-        "one pass": ["--passes", 1],
+        "as fast": ["--nms-threshold", 0.25, "--blend", "uniform", "--passes", 1],
     }.items():
         done = run_bpr("refine", three_photos.results, "-o", tmp_path / name, *common, *options)
         assert done.returncode == 0, done.stderr

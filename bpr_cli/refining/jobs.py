@@ -26,8 +26,8 @@ EVIDENCE = 2.0
 # Looked for in this many patches at most: as good as in all of them.
 EVIDENCE_PATCHES = 8
 # The evidence asked for is multiplied by 1 + this x crowding (`crowding.crowding`, 0..1). Chosen on training photos: at
-# 5 a quarter as many of COCO's masks get worse as at 0, at no cost to DAVIS' (models/LOG.md).
-CROWDED = 5.0
+# 7.5 a sixth as many of COCO's masks get worse as at 0, at next to no cost to DAVIS' (models/LOG.md).
+CROWDED = 7.5
 MOST_WAITING = 4
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]

@@ -171,7 +171,7 @@ def test_a_refinement_refused_after_the_first_pass_is_not_looked_at_again():
         return paste(last, found, refiner.settings), job, last
 
     # The photo is even, so the evidence is the distance: one pixel. A caution of 0.3 asks for 0.6 px, one of 0.7 for
-    # 1.4 px; 0.3 for 1.3 px where over a fifth of the boundary is crowded.
+    # 1.4 px; 0.3 for more than a pixel where a tenth of the boundary is crowded.
     grown, job, last = refined(caution=0.3, crowded=False)
     assert grown.box_xyxy == (57, 47, 243, 153)
     assert last.patch_count == sum(seen) > len(job.boxes)

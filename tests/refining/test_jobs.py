@@ -104,7 +104,7 @@ def test_more_caution_changes_less_and_none_is_the_plain_mean():
     )
     answer = np.random.default_rng(0).random((len(job.boxes), 64, 64), np.float32)
     changed = [
-        np.count_nonzero(to_frame(paste(job, answer, RefineSettings(caution=caution))) != frame)
+        np.count_nonzero(to_frame(paste(job, answer, RefineSettings(caution=caution, blend="uniform"))) != frame)
         for caution in (0.0, 0.2, 0.4, 0.9)
     ]
     assert changed == sorted(changed, reverse=True)

@@ -78,7 +78,7 @@ def test_a_sweep_measures_every_way_and_threshold(small_model, monkeypatch):
     monkeypatch.setattr(benchmarking, "INPUT_SIZES", (32, 64))
     monkeypatch.setattr("bpr_cli.benchmark.throughput.CONFIGS", {"hrnet-w18-small": None})
     measured = benchmarking.benchmark(
-        workload="coco", photos=1, model=small_model, settings=RefineSettings(passes=1), engine="torch", sweep=True,
+        workload="coco", photos=1, model=small_model, settings=RefineSettings(nms_threshold=0.25, passes=1), engine="torch", sweep=True,
         quiet=True,
     )  # fmt: skip
     assert measured.engines[0].way == PLAIN

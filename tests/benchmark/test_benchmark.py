@@ -77,10 +77,10 @@ def test_a_sweep_measures_every_way_and_threshold(small_model, monkeypatch):
     monkeypatch.setattr(benchmarking, "BATCH_SIZES", (1, 2))
     monkeypatch.setattr(benchmarking, "INPUT_SIZES", (32, 64))
     monkeypatch.setattr("bpr_cli.benchmark.throughput.CONFIGS", {"hrnet-w18-small": None})
+    settings = RefineSettings(nms_threshold=0.25, passes=1)
     measured = benchmarking.benchmark(
-        workload="coco", photos=1, model=small_model, settings=RefineSettings(nms_threshold=0.25, passes=1), engine="torch", sweep=True,
-        quiet=True,
-    )  # fmt: skip
+        workload="coco", photos=1, model=small_model, settings=settings, engine="torch", sweep=True, quiet=True
+    )
     assert measured.engines[0].way == PLAIN
     precisions = ("fp32", "bf16") if knows_bfloat16(torch.device("cpu")) else ("fp32",)
     ways = [(trial.way, trial.batch_size) for trial in measured.engines]

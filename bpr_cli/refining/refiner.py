@@ -18,8 +18,8 @@ from bpr_cli.refining.jobs import Job, gated, next_pass, paste, predict_jobs, pr
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_MODEL
 
-# Batches of 8 to 32 are the fastest on CPUs, 32 of these in 8 bits (`bpr benchmark --sweep`); GPUs of 8 GB and more hold
-# 256 patches of W18s at 128 px.
+# Batches of 8 to 32 are the fastest on CPUs, 32 of these in 8 bits (`bpr benchmark --sweep`); GPUs of 8 GB and more
+# hold 256 patches of W18s at 128 px.
 CPU_BATCH = 32
 GPU_BATCH = 256
 

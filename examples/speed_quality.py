@@ -46,14 +46,16 @@ def variants() -> list[Variant]:
         refiner = Refiner.from_pretrained(model)
         found += [_at(refiner, model, nms_threshold=threshold) for threshold in THRESHOLDS]
         if model == "davis-w18s":
-            twice = ((0.25, False), (0.55, False), (0.55, True))
-            found += [_at(refiner, f"{model}, two passes", nms_threshold=t, flips=f, passes=2) for t, f in twice]
+            twice = ((0.25, False), (0.4, False), (0.55, False), (0.55, True))
+            found += [
+                _at(refiner, f"{model}, two passes", nms_threshold=t, flips=f, passes=2, blend="hann") for t, f in twice
+            ]
     torch_only = Refiner.from_pretrained("davis-w18s", engine="torch")
     return [*found, *(_at(torch_only, "davis-w18s, without OpenVINO", nms_threshold=t) for t in THRESHOLDS)]
 
 
-def _at(refiner: Refiner, line: str, **changes: float | bool) -> Variant:
-    settings = replace(refiner.settings, blend="hann" if changes.get("flips") else "uniform", **changes)
+def _at(refiner: Refiner, line: str, **changes: float | bool | str) -> Variant:
+    settings = replace(refiner.settings, **{"blend": "uniform", "passes": 1, **changes})
     label = f"{changes['nms_threshold']}{', flips' if changes.get('flips') else ''}"
     return Variant(line, label, Refiner(refiner.engine, refiner.config, settings))
 

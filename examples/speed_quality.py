@@ -27,7 +27,7 @@ from bpr_cli.evaluation.evaluate import evaluate
 from bpr_cli.refining.speed import SPEEDS
 
 THRESHOLDS = (0.1, 0.25, 0.4, 0.55)
-TICKS = (30, 50, 100, 200, 500, 1000)  # milliseconds
+TICKS = (20, 30, 50, 100, 200, 500, 1000)  # milliseconds
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ EVIDENCE_PATCHES = 8
 # The evidence asked for is multiplied by 1 + this x crowding (`crowding.crowding`, 0..1). Chosen on training photos: at
 # 7.5 a sixth as many of COCO's masks get worse as at 0, at next to no cost to DAVIS' (models/LOG.md).
 CROWDED = 7.5
-MOST_WAITING = 4
+MOST_WAITING = 4  # jobs held for each place of a batch; each holds a mask at least
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 

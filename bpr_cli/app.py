@@ -63,7 +63,7 @@ def options(
     Defaults for any option may stand in a [bold]bpr.toml[/] in the working directory.
     """
     commands: dict[str, Any] = getattr(context.command, "commands", {})
-    names = {name: {str(p.name) for p in command.params} for name, command in commands.items()}
+    names = {name: {str(p.name): p.multiple for p in command.params} for name, command in commands.items()}
     context.default_map = read_defaults(Path(FILE_NAME), names)
 
 

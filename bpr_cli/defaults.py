@@ -17,7 +17,7 @@ else:
 FILE_NAME = "bpr.toml"
 
 
-def read_defaults(path: Path, options: Mapping[str, set[str]]) -> dict[str, dict[str, Any]]:
+def read_defaults(path: Path, options: Mapping[str, Mapping[str, bool]]) -> dict[str, dict[str, Any]]:
     """Read defaults of the commands' options.
 
     A key at the top of the file counts for every command that has such an option, a key in a table such as
@@ -25,7 +25,8 @@ def read_defaults(path: Path, options: Mapping[str, set[str]]) -> dict[str, dict
 
     Args:
         path: the file; none there means no defaults.
-        options: command -> names of its options and arguments, with underscores.
+        options: command -> names of its options and arguments, with underscores -> whether it may be repeated; then a
+            lone value counts as a list of one.
 
     Returns:
         command -> option -> value, for commands that have any.
@@ -48,12 +49,16 @@ def read_defaults(path: Path, options: Mapping[str, set[str]]) -> dict[str, dict
                 name = option.replace("-", "_")
                 if name not in options[key]:
                     raise InputError(f"bpr {key} has no option {option!r}", file=path, remedy=f"See bpr {key} --help")
-                defaults[key][name] = setting
+                defaults[key][name] = _as_list(setting) if options[key][name] else setting
             continue
         name = key.replace("-", "_")
         commands = [command for command, names in options.items() if name in names]
         if not commands:
             raise InputError(f"no command has an option {key!r}", file=path, remedy="See bpr --help")
         for command in commands:
-            defaults[command].setdefault(name, value)
+            defaults[command].setdefault(name, _as_list(value) if options[command][name] else value)
     return {command: found for command, found in defaults.items() if found}
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -57,7 +57,7 @@ def variants() -> list[Variant]:
 def _at(refiner: Refiner, line: str, **changes: float | bool | str) -> Variant:
     settings = replace(refiner.settings, **{"blend": "uniform", "passes": 1, **changes})
     label = f"{changes['nms_threshold']}{', flips' if changes.get('flips') else ''}"
-    return Variant(line, label, Refiner(refiner.engine, refiner.config, settings))
+    return Variant(line, label, Refiner(refiner.networks[:1], settings))
 
 
 def measure(variant: Variant, results: Path, images: Path, gt: Path, folder: Path) -> dict[str, float | str]:

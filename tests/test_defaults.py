@@ -7,7 +7,11 @@ import pytest
 from bpr_cli.defaults import read_defaults
 from bpr_cli.errors import InputError
 
-OPTIONS = {"refine": {"images", "nms_threshold"}, "extract": {"images", "seed"}}
+# Each with whether it may be repeated.
+OPTIONS = {
+    "refine": {"images": False, "nms_threshold": False, "model": True},
+    "extract": {"images": False, "seed": False, "results": True},
+}
 
 
 @pytest.fixture
@@ -32,6 +36,13 @@ def test_a_key_at_the_top_counts_for_every_command_that_has_it(toml):
 def test_a_table_wins_over_the_top_and_dashes_are_underscores(toml):
     path = toml('images = "photos"\n[refine]\nimages = "others"\nnms-threshold = 0.55\n')
     assert read_defaults(path, OPTIONS)["refine"] == {"images": "others", "nms_threshold": 0.55}
+
+
+def test_one_value_of_an_option_that_may_be_repeated_is_a_list_of_one(toml):
+    path = toml('model = "a"\n[extract]\nresults = "b"\n')
+    assert read_defaults(path, OPTIONS) == {"refine": {"model": ["a"]}, "extract": {"results": ["b"]}}
+    path = toml('model = ["a", "b"]')
+    assert read_defaults(path, OPTIONS) == {"refine": {"model": ["a", "b"]}}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -17,11 +18,9 @@ from bpr_cli.benchmark.workload import WORKLOADS, make_workload
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.network.checkpoint import int8_file, load
-from bpr_cli.network.devices import choose_device
-from bpr_cli.network.engine import open_engine
-from bpr_cli.refining.refiner import Refiner
+from bpr_cli.refining.refiner import ModelName, Refiner
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import DEFAULT_MODEL
+from bpr_cli.refining.speed import DEFAULT_MODELS
 
 BATCH_SIZES = (1, 8, 16, 32)
 INPUT_SIZES = (64, 96, 128, 192, 256)  # the paper's table 9 goes from 64 to 512
@@ -34,10 +33,10 @@ class Benchmark:
 
     Attributes:
         workload: what was refined, in words.
-        way: model, engine, precision.
+        way: models, engine, precision.
         machine: see `machine.machine_facts`.
         stages: see `stages.StageTimes`.
-        engines, networks: throughput alone; empty without a sweep.
+        engines, networks: throughput of the last model alone; empty without a sweep.
         patches_by_threshold: NMS threshold -> patches an image; empty without a sweep.
     """
 
@@ -57,7 +56,7 @@ def benchmark(
     image_info: Path | None = None,
     workload: str = "cityscapes",
     photos: int = 8,
-    model: str | PathLike[str] = DEFAULT_MODEL,
+    model: ModelName | Sequence[ModelName] = DEFAULT_MODELS,
     settings: RefineSettings | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -73,7 +72,7 @@ def benchmark(
         workload: one of `workload.WORKLOADS`; used without `results`.
         photos: how many photos of it to make.
         model, settings, device, precision, engine: as in `refine`.
-        sweep: also measure the network by itself over engines, batch sizes, input sizes and backbones, and count
+        sweep: also measure the last model by itself over engines, batch sizes, input sizes and backbones, and count
             patches over NMS thresholds.
         quiet: no progress bars.
 
@@ -84,11 +83,9 @@ def benchmark(
         raise InputError(f"no workload {workload!r}", remedy=f"Choose from {', '.join(WORKLOADS)}")
     if photos < 1:
         raise InputError(f"{photos} photos are too few", remedy="Use 1 or more")
-    chosen = choose_device(device)
-    module, config = load(model)
-    int8 = int8_file(model)
-    opened = open_engine(module, config, chosen, precision, engine, int8)
-    refiner = Refiner(opened, config, settings or RefineSettings())
+    models = [model] if isinstance(model, (str, PathLike)) else model
+    refiner = Refiner.from_pretrained(models, device, precision, settings, engine)
+    opened, config = refiner.networks[-1]
     with ExitStack() as stack:
         name = f"{results}"
         if results is None:
@@ -101,11 +98,17 @@ def benchmark(
         networks: list[Throughput] = []
         counts: dict[float, float] = {}
         if sweep:
-            engines = over_batch_sizes(module, config, chosen, BATCH_SIZES, int8, quiet=quiet)
-            networks = over_networks(module, config, chosen, opened.name, INPUT_SIZES, refiner.batch_size, quiet=quiet)
+            module, _ = load(models[-1])
+            engines = over_batch_sizes(module, config, opened.device, BATCH_SIZES, int8_file(models[-1]), quiet=quiet)
+            networks = over_networks(
+                module, config, opened.device, opened.name, INPUT_SIZES, refiner.batch_size, quiet=quiet
+            )
             counts = count_patches(results, images, image_info, config.patch_size, THRESHOLDS)
-    way = f"{model}, {opened.name}, {opened.precision}, batches of {refiner.batch_size}"
-    return Benchmark(name, way, machine_facts(chosen), stages, engines, networks, counts)
+    named = " then ".join(str(model) for model in models)
+    way = (
+        f"{named}, {opened.name}, {opened.precision}, {refiner.settings.passes} passes, batches of {refiner.batch_size}"
+    )
+    return Benchmark(name, way, machine_facts(opened.device), stages, engines, networks, counts)
 
 
 def as_json(measured: Benchmark) -> dict[str, Any]:

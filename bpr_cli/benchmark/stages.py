@@ -19,7 +19,7 @@ from bpr_cli.formats.images import ImageFinder, image_size, read_image
 from bpr_cli.formats.records import Instance
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, encode_rle
-from bpr_cli.network.engine import Engine
+from bpr_cli.network.engine import Engine, Network
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.jobs import cut_job, paste
@@ -55,15 +55,21 @@ class StageTimes:
         self.seconds[stage] += time.perf_counter() - start
 
 
-class TimedEngine:
-    """An engine that adds up the time it is at work."""
+class Clock:
+    """Seconds that all networks were at work."""
 
-    def __init__(self, engine: Engine) -> None:
+    seconds = 0.0
+
+
+class TimedEngine:
+    """An engine that adds the time it is at work to a clock."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine = engine
+        self.clock = clock
         self.name = engine.name
         self.device = engine.device
         self.precision = engine.precision
-        self.seconds = 0.0
 
     def predict(
         self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
@@ -71,7 +77,7 @@ class TimedEngine:
         """`Engine.predict`, timed."""
         start = time.perf_counter()
         probabilities = self.engine.predict(images_NHWC, masks_NHW, flips)
-        self.seconds += time.perf_counter() - start
+        self.clock.seconds += time.perf_counter() - start
         return probabilities
 
 
@@ -90,27 +96,32 @@ def time_stages(
     Raises:
         InputError: bad input.
     """
-    engine = TimedEngine(refiner.engine)
-    timed = Refiner(engine, refiner.config, refiner.settings)
+    clock = Clock()
+    timed = Refiner(
+        [Network(TimedEngine(engine, clock), config) for engine, config in refiner.networks], refiner.settings
+    )
     _warm_up(timed)
-    times = _one_by_one(timed, results, images, image_info, quiet)
-    engine.seconds = 0.0
+    times = _one_by_one(timed, clock, results, images, image_info, quiet)
+    clock.seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         refine(results, Path(folder) / "refined.json", images=images, image_info=image_info, model=timed, quiet=quiet)
         times.wall = time.perf_counter() - start
-    times.network_wall = engine.seconds
+    times.network_wall = clock.seconds
     return times
 
 
 def _warm_up(refiner: Refiner) -> None:
-    side = refiner.config.patch_size + 2 * refiner.config.padding
-    shape = (refiner.batch_size, side, side)
-    for _ in range(2):
-        refiner.predict(np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8))
+    for engine, config in refiner.networks:
+        side = config.patch_size + 2 * config.padding
+        shape = (refiner.batch_size, side, side)
+        for _ in range(2):
+            engine.predict(np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8), flips=refiner.settings.flips)
 
 
-def _one_by_one(refiner: Refiner, results_path: Path, images: Path, image_info: Path | None, quiet: bool) -> StageTimes:
+def _one_by_one(
+    refiner: Refiner, clock: Clock, results_path: Path, images: Path, image_info: Path | None, quiet: bool
+) -> StageTimes:
     times = StageTimes()
     with times.timing("read results"):
         results = read_results(results_path)
@@ -122,7 +133,7 @@ def _one_by_one(refiner: Refiner, results_path: Path, images: Path, image_info: 
         for entry in results.images:
             with times.timing("read photo"):
                 image_HWC = read_image(paths[entry.image.id], None)
-            for index, rle in _one_image(refiner, image_HWC, entry.instances, times):
+            for index, rle in _one_image(refiner, clock, image_HWC, entry.instances, times):
                 segmentations[index] = rle
             times.images += 1
             bar.update()
@@ -132,10 +143,9 @@ def _one_by_one(refiner: Refiner, results_path: Path, images: Path, image_info: 
 
 
 def _one_image(
-    refiner: Refiner, image_HWC: NDArray[np.uint8], instances: Sequence[Instance], times: StageTimes
+    refiner: Refiner, clock: Clock, image_HWC: NDArray[np.uint8], instances: Sequence[Instance], times: StageTimes
 ) -> Iterator[tuple[int, RLE]]:
-    config, settings = refiner.config, refiner.settings
-    size, padding = config.patch_size, config.padding
+    config, settings = refiner.networks[0].config, refiner.settings
     jobs = []
     with times.timing("decode"):
         masks = [decode_mask(instance, *image_HWC.shape[:2]) for instance in instances]
@@ -143,16 +153,14 @@ def _one_image(
         crowded = crowding(masks)
     for instance, mask, share in zip(instances, masks, crowded, strict=True):
         with times.timing("boxes"):
-            boxes = patches.propose_boxes_in(mask, size, settings.nms_threshold, settings.scheme)
+            boxes = patches.propose_boxes_in(mask, config.patch_size, settings.nms_threshold, settings.scheme)
         with times.timing("crop"):
-            jobs.append(cut_job(instance.index, image_HWC, mask, boxes, size, padding, settings, share))
-    engine = refiner.engine
-    assert isinstance(engine, TimedEngine)
-    before = engine.seconds
+            jobs.append(cut_job(instance.index, image_HWC, mask, boxes, config, settings, share))
+    before = clock.seconds
     with times.timing("paste"):  # between two passes
         predicted = list(refiner.run(jobs))
-    times.seconds["network"] += engine.seconds - before
-    times.seconds["paste"] -= engine.seconds - before
+    times.seconds["network"] += clock.seconds - before
+    times.seconds["paste"] -= clock.seconds - before
     for job, probabilities in predicted:
         with times.timing("paste"):
             mask = paste(job, probabilities, settings)

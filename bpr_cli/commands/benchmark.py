@@ -16,7 +16,7 @@ from bpr_cli.commands.options import (
     Flips,
     ImageInfo,
     Images,
-    Model,
+    Models,
     NmsThreshold,
     Passes,
     Precision,
@@ -49,7 +49,7 @@ def benchmark(
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write all figures to this file.")] = None,
     speed: Speed = "balanced",
-    model: Model = None,
+    model: Models = None,
     nms_threshold: NmsThreshold = None,
     flips: Flips = None,
     blend: Blend = None,
@@ -71,8 +71,14 @@ def benchmark(
     from bpr_cli.benchmark.tables import benchmark_tables
     from bpr_cli.refining.speed import choose_speed
 
-    speed_model, settings = choose_speed(
-        speed, nms_threshold=nms_threshold, flips=flips, blend=blend, passes=passes, batch_size=batch_size
+    models, settings = choose_speed(
+        speed,
+        model or (),
+        nms_threshold=nms_threshold,
+        flips=flips,
+        blend=blend,
+        passes=passes,
+        batch_size=batch_size,
     )
     measured = run(
         results,
@@ -80,7 +86,7 @@ def benchmark(
         image_info=image_info,
         workload=workload,
         photos=photos,
-        model=model or speed_model,
+        model=models,
         settings=settings,
         device=device,
         precision=precision,

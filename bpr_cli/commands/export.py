@@ -15,7 +15,7 @@ def export(
         Path, typer.Option("--output", "-o", help="A .onnx file, or a .xml for OpenVINO (its .bin goes beside it).")
     ],
     model: Annotated[
-        str | None, typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: the balanced one][/]", show_default=False)
+        str | None, typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: davis-w18s][/]", show_default=False)
     ] = None,
     int8: Annotated[
         Path | None,
@@ -38,11 +38,12 @@ def export(
     """
     from bpr_cli.network.export import export as run
     from bpr_cli.network.export import export_int8
-    from bpr_cli.refining.speed import DEFAULT_MODEL
+    from bpr_cli.refining.speed import DEFAULT_MODELS
 
+    model = model or DEFAULT_MODELS[-1]
     if int8 is None:
-        told = f"largest difference from torch {run(model or DEFAULT_MODEL, output):.1e}"
+        told = f"largest difference from torch {run(model, output):.1e}"
     else:
-        exact, rounded = export_int8(model or DEFAULT_MODEL, output, int8)
+        exact, rounded = export_int8(model, output, int8)
         told = f"mean IoU of patches {100 * exact:.2f} in float32, {100 * rounded:.2f} in 8 bits"
     console.print(f"{told} -> {output}", highlight=False, soft_wrap=True)

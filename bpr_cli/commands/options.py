@@ -37,9 +37,12 @@ MODEL_HELP = (
     "A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the paper's "
     "authors."
 )
-Model = Annotated[
-    str | None,
-    typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: by --speed][/]", show_default=False),
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"{MODEL_HELP} Repeat it for another one in the second pass.  [dim]\\[default: by --speed][/]",
+        show_default=False,
+    ),
 ]
 Batch = Annotated[
     int | None,
@@ -53,7 +56,7 @@ ImageInfo = Annotated[
 ]
 Speed = Annotated[
     str,
-    typer.Option(help="fast, balanced or best: sets the model, the NMS threshold, flips, blending and passes."),
+    typer.Option(help="fast, balanced or best: sets the models, the NMS threshold, flips, blending and passes."),
 ]
 NmsThreshold = Annotated[
     float | None,

@@ -17,7 +17,7 @@ from bpr_cli.commands.options import (
     Flips,
     ImageInfo,
     Images,
-    Model,
+    Models,
     NmsThreshold,
     Passes,
     Precision,
@@ -55,7 +55,7 @@ def refine(
     ] = None,
     skip_bad: SkipBad = False,
     speed: Speed = "balanced",
-    model: Model = None,
+    model: Models = None,
     nms_threshold: NmsThreshold = None,
     scheme: Scheme = "dense",
     flips: Flips = None,
@@ -83,8 +83,9 @@ def refine(
     from bpr_cli.refining.refine import refine as run
     from bpr_cli.refining.speed import choose_speed
 
-    speed_model, settings = choose_speed(
+    models, settings = choose_speed(
         speed,
+        model or (),
         nms_threshold=nms_threshold,
         scheme=scheme,
         flips=flips,
@@ -99,7 +100,7 @@ def refine(
         images=images,
         image_info=image_info,
         masks=mask or (),
-        model=model or speed_model,
+        model=models,
         settings=settings,
         device=device,
         precision=precision,

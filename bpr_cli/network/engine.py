@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import INT8
+from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
+from bpr_cli.network.devices import INT8, choose_device
 
 ENGINES = ("auto", "torch", "openvino")
 
@@ -45,6 +46,26 @@ class Engine(Protocol):
             (N, P, P) float32, 0..1, P the patch size: the middle of each patch.
         """
         ...
+
+
+class Network(NamedTuple):
+    """A model on its engine, and what it expects."""
+
+    engine: Engine
+    config: ModelConfig
+
+
+def open_network(
+    name_or_path: str | PathLike[str], device: str = "auto", precision: str = "auto", engine: str = "auto"
+) -> Network:
+    """Load a model and make it ready for inference; arguments as of `Refiner.from_pretrained`.
+
+    Raises:
+        InputError: no such model, device or engine, or a broken file.
+    """
+    chosen = choose_device(device)
+    module, config = load(name_or_path)
+    return Network(open_engine(module, config, chosen, precision, engine, int8_file(name_or_path)), config)
 
 
 def open_engine(

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.masks import Mask, crop_mask
+from bpr_cli.patches.cutting import crop
 from bpr_cli.patches.window import Window, as_binary, box_size, window_around
 
 HALF = np.float32(0.5)
+ZERO = np.zeros((), np.float32)  # to compare with: an array is converted sooner than a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,33 +92,36 @@ def _merge(
     caution: Caution,
 ) -> None:
     """Write the merged patches into the window; it ends only where the boxes or the image end."""
+    boxes = boxes - (window.x1, window.y1, window.x1, window.y1)
     places = boxes.tolist()
-    inner = _inner_part(places, probabilities_NPP)
-    if weights is not None:
-        weights = weights[inner]
-    merged = window.pixels_HW.view(np.bool_)
-    ease = None if caution == PLAIN else _ease_of_change(window.pixels_HW, caution)
-    thresholds = _thresholds(caution.margin)
+    rows, columns = _inner_part(places, probabilities_NPP)
     # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
+    votes_NPP = probabilities_NPP[:, rows, columns] - _thresholds_in(boxes, window.pixels_HW, caution)
+    weights_PP = np.ones(votes_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
+    merged = window.pixels_HW.view(np.bool_)
     balance = np.zeros(merged.shape, np.float32)
     written = []
-    for patch, (x1, y1, x2, y2) in zip(probabilities_NPP, places, strict=True):
-        x, y = x1 - window.x1, y1 - window.y1
-        place = slice(max(0, y), max(0, y2 - window.y1)), slice(max(0, x), max(0, x2 - window.x1))
+    for votes, (x1, y1, x2, y2) in zip(votes_NPP, places, strict=True):
+        place = slice(max(0, y1), max(0, y2)), slice(max(0, x1), max(0, x2))
         sums = balance[place]
         if not sums.size:
             continue
         # The part of the patch that lies in the window; at the image's border some of it may not.
-        top, left = place[0].start - y, place[1].start - x
-        part = slice(top, top + sums.shape[0]), slice(left, left + sums.shape[1])
-        # By patch, which stays in the processor's cache, as a frame of thresholds would not.
-        votes = patch[inner][part] - (HALF if ease is None else cv2.LUT(ease[place], thresholds))
-        if weights is not None:
-            votes *= weights[part]
-        cv2.accumulate(votes, sums)  # on a part of an array, a quarter of numpy's time
+        part = np.s_[max(0, -y1) : max(0, -y1) + sums.shape[0], max(0, -x1) : max(0, -x1) + sums.shape[1]]
+        cv2.accumulateProduct(votes[part], weights_PP[part], sums)  # on a part of an array, a quarter of numpy's time
         written.append((sums, merged[place]))
     for sums, pixels in written:
-        np.greater(sums, 0.0, out=pixels)
+        np.greater(sums, ZERO, out=pixels)
+
+
+def _thresholds_in(
+    boxes: NDArray[np.int64], coarse_HW: NDArray[np.uint8], caution: Caution
+) -> NDArray[np.float32] | np.float32:
+    """The mean probability above which each pixel of each patch becomes foreground: (N, h, w), or one for all."""
+    if caution == PLAIN or len(boxes) == 0:
+        return HALF
+    ease_NPP = crop(_ease_of_change(coarse_HW, caution), boxes)
+    return np.asarray(cv2.LUT(ease_NPP.reshape(1, -1), _thresholds(caution.margin)), np.float32).reshape(ease_NPP.shape)
 
 
 def _ease_of_change(coarse_HW: NDArray[np.uint8], caution: Caution) -> NDArray[np.uint8]:

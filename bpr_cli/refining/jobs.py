@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bpr_cli import patches
 from bpr_cli.masks import Mask
+from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.refining.gate import evidence
 from bpr_cli.refining.settings import RefineSettings
 
@@ -23,8 +24,9 @@ REACH_BELOW = 128  # px
 # The evidence (`gate.evidence`, px) without which a mask is returned as it came, at a caution of 1. Chosen on training
 # photos: at a caution of 0.4 it halves the share of COCO's masks that get worse, and costs DAVIS nothing.
 EVIDENCE = 2.0
-# Looked for in this many patches at most: as good as in all of them.
-EVIDENCE_PATCHES = 8
+# Looked for in all of a patch but this share of its side at each rim, where neighbouring patches overlap: as good as
+# in whole patches (models/LOG.md).
+EVIDENCE_RIM = 1 / 8
 # The evidence asked for is multiplied by 1 + this x crowding (`crowding.crowding`, 0..1). Chosen on training photos: at
 # 7.5 a sixth as many of COCO's masks get worse as at 0, at next to no cost to DAVIS' (models/LOG.md).
 CROWDED = 7.5
@@ -68,14 +70,13 @@ def prepare_job(
     index: int,
     image_HWC: NDArray[np.uint8],
     mask: Mask,
-    patch_size: int,
-    padding: int,
+    config: ModelConfig,
     settings: RefineSettings,
     crowding: float = 0.0,
 ) -> Job:
     """Cut an instance's boundary into patches."""
-    boxes = patches.propose_boxes_in(mask, patch_size, settings.nms_threshold, settings.scheme)
-    return cut_job(index, image_HWC, mask, boxes, patch_size, padding, settings, crowding)
+    boxes = patches.propose_boxes_in(mask, config.patch_size, settings.nms_threshold, settings.scheme)
+    return cut_job(index, image_HWC, mask, boxes, config, settings, crowding)
 
 
 def cut_job(
@@ -83,22 +84,22 @@ def cut_job(
     image_HWC: NDArray[np.uint8],
     mask: Mask,
     boxes: NDArray[np.int64],
-    patch_size: int,
-    padding: int,
+    config: ModelConfig,
     settings: RefineSettings,
     crowding: float = 0.0,
 ) -> Job:
     """Cut the patches of given boxes."""
-    image_patches = patches.crop(image_HWC, boxes, padding)
-    mask_patches = patches.crop_from_mask(mask, boxes, padding)
+    image_patches = patches.crop(image_HWC, boxes, config.padding)
+    mask_patches = patches.crop_from_mask(mask, boxes, config.padding)
     if settings.scheme == "instance":
+        patch_size = config.patch_size
         image_patches = patches.resize_patches(image_patches, patch_size, patch_size, cv2.INTER_LINEAR)
         mask_patches = patches.resize_patches(mask_patches, patch_size, patch_size, cv2.INTER_NEAREST)
     return Job(index, image_HWC, mask, boxes, image_patches, mask_patches, crowding, patch_count=len(boxes))
 
 
-def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], padding: int, settings: RefineSettings) -> Job:
-    """Cut the refined mask's boundary into patches, to refine it once more; none if the refinement was refused."""
+def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], config: ModelConfig, settings: RefineSettings) -> Job:
+    """Cut the refined mask's boundary into patches for the next model; none if the refinement was refused."""
     refined = paste(job, probabilities_NPP, settings)
     if refined is job.mask:
         # New arrays, not parts of the old ones: many such jobs may wait while others fill a batch.
@@ -110,7 +111,7 @@ def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], padding: int, se
             masks_NHW=np.empty((0, *job.masks_NHW.shape[1:]), np.uint8),
             first_mask=job.came_in,
         )
-    new = prepare_job(job.index, job.image_HWC, refined, probabilities_NPP.shape[-1], padding, settings, job.crowding)
+    new = prepare_job(job.index, job.image_HWC, refined, config, settings, job.crowding)
     return replace(new, first_mask=job.came_in, patch_count=job.patch_count + new.patch_count)
 
 
@@ -123,10 +124,12 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
     if job.first_mask is not None or not gated(settings) or len(job.boxes) == 0:
         return refined
     asked = EVIDENCE * settings.caution * (1 + CROWDED * job.crowding)
-    padding = (job.masks_NHW.shape[-1] - probabilities_NPP.shape[-1]) // 2
-    some = np.linspace(0, len(job.boxes) - 1, min(len(job.boxes), EVIDENCE_PATCHES)).astype(int)
-    refined_NHW = patches.crop_from_mask(refined, job.boxes[some], padding)
-    found = evidence(job.images_NHWC[some], job.masks_NHW[some], refined_NHW)
+    patch_size = probabilities_NPP.shape[-1]
+    rim = int(EVIDENCE_RIM * patch_size)
+    start = rim + (job.masks_NHW.shape[-1] - patch_size) // 2
+    middle = np.s_[:, start:-start, start:-start] if start else np.s_[:]
+    refined_NHW = patches.crop_from_mask(refined, job.boxes + np.array((rim, rim, -rim, -rim)))
+    found = evidence(job.images_NHWC[middle], job.masks_NHW[middle], refined_NHW)
     return refined if found >= asked else job.mask
 
 

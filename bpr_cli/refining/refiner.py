@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from os import PathLike
 
 import numpy as np
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
-from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
-from bpr_cli.network.devices import choose_device
-from bpr_cli.network.engine import Engine, open_engine
+from bpr_cli.network.engine import Network, open_network
 from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.jobs import Job, gated, next_pass, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import DEFAULT_MODEL
+from bpr_cli.refining.speed import DEFAULT_MODELS
+
+ModelName = str | PathLike[str]
+Predicted = Iterator[tuple[Job, NDArray[np.float32]]]  # jobs with their foreground probabilities (N, P, P)
 
 # Batches of 8 to 32 are the fastest on CPUs, 32 of these in 8 bits (`bpr benchmark --sweep`); GPUs of 8 GB and more
 # hold 256 patches of W18s at 128 px.
@@ -32,81 +34,84 @@ class Refiner:
         better = refiner.refine(photo, masks)  # photo (H, W, 3) uint8 RGB, masks (N, H, W)
 
     Attributes:
-        engine: the network on its device.
-        config: what the network expects.
+        networks: the one of each pass.
         settings: patches, flips, blending, batch size.
     """
 
-    def __init__(self, engine: Engine, config: ModelConfig, settings: RefineSettings) -> None:
-        if settings.scheme == "instance" and config.padding:
+    def __init__(self, networks: Sequence[Network], settings: RefineSettings) -> None:
+        if not 1 <= len(networks) <= settings.passes:
+            raise InputError(
+                f"the number of models, {len(networks)}, is not between 1 and that of passes, {settings.passes}",
+                remedy="Give at most one model a pass",
+            )
+        if settings.scheme == "instance" and any(network.config.padding for network in networks):
             raise InputError("a model with padding cannot refine by the instance scheme", remedy="Use --scheme dense")
-        self.engine = engine
-        self.config = config
+        self.networks = [*networks, *[networks[-1]] * (settings.passes - len(networks))]
         self.settings = settings
 
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | PathLike[str] = DEFAULT_MODEL,
+        models: ModelName | Sequence[ModelName] = DEFAULT_MODELS,
         device: str = "auto",
         precision: str = "auto",
         settings: RefineSettings | None = None,
         engine: str = "auto",
     ) -> Refiner:
-        """Load a model.
+        """Load a model, or several for several passes.
 
         Args:
-            name_or_path: a model of the zoo, a training run's folder, a safetensors file, or a `.pth` of the
-                paper's authors.
+            models: each a model of the zoo, a training run's folder, a safetensors file, or a `.pth` of the paper's
+                authors; the first one for the first pass, and so on, the last one for all that are left.
             device: "auto", "cpu", "cuda", "cuda:1", "mps".
             precision: "auto", "fp32", "bf16", "fp16", or "int8" with OpenVINO.
-            settings: patches, flips, blending, batch size.
+            settings: patches, flips, blending, passes, batch size.
             engine: "auto" (OpenVINO on CPUs where it is installed, else torch), "torch", "openvino".
 
         Raises:
-            InputError: no such model, device or engine, or a broken file.
+            InputError: no such model, device or engine, a broken file, or more models than passes.
         """
-        chosen = choose_device(device)
-        module, config = load(name_or_path)
-        opened = open_engine(module, config, chosen, precision, engine, int8_file(name_or_path))
-        return cls(opened, config, settings or RefineSettings())
+        names = [models] if isinstance(models, (str, PathLike)) else models
+        opened = {name: open_network(name, device, precision, engine) for name in dict.fromkeys(names)}
+        return cls([opened[name] for name in names], settings or RefineSettings())
 
     @property
     def batch_size(self) -> int:
         """Patches given to the network at once."""
         if self.settings.batch_size is not None:
             return self.settings.batch_size
-        return CPU_BATCH if self.engine.device.type == "cpu" else GPU_BATCH
-
-    def predict(self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Foreground probability of patches (`Engine.predict`) with this refiner's flips."""
-        return self.engine.predict(images_NHWC, masks_NHW, flips=self.settings.flips)
+        return CPU_BATCH if self.networks[0].engine.device.type == "cpu" else GPU_BATCH
 
     def prepare(self, indices: Sequence[int], image_HWC: NDArray[np.uint8], masks: Sequence[Mask]) -> Iterator[Job]:
-        """Cut the instances of one image, one by one, into the patches that this refiner's model takes.
+        """Cut the instances of one image, one by one, into the patches that the first pass takes.
 
         Args:
             indices: the jobs' `index`, one for each mask.
             image_HWC: uint8 RGB.
             masks: all masks of the image.
         """
-        size, padding = self.config.patch_size, self.config.padding
+        config = self.networks[0].config
         crowded = crowding(masks) if gated(self.settings) else [0.0] * len(masks)
         return (
-            prepare_job(index, image_HWC, mask, size, padding, self.settings, share)
+            prepare_job(index, image_HWC, mask, config, self.settings, share)
             for index, mask, share in zip(indices, masks, crowded, strict=True)
         )
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
-        """Run the network over jobs, in all passes: each last job with its probabilities, in the order given."""
-        predicted = self._predict_jobs(jobs)
-        for _ in range(self.settings.passes - 1):
-            again = (next_pass(job, found, self.config.padding, self.settings) for job, found in predicted)
-            predicted = self._predict_jobs(again)
+    def run(self, jobs: Iterable[Job]) -> Predicted:
+        """Run the networks over jobs, in all passes: each last job with its probabilities, in the order given."""
+        first, *others = self.networks
+        predicted = self._predict(jobs, first)
+        for network in others:
+            predicted = self._look_again(predicted, network)
         return predicted
 
-    def _predict_jobs(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, NDArray[np.float32]]]:
-        return predict_jobs(jobs, self.predict, self.config.patch_size, self.batch_size)
+    def _predict(self, jobs: Iterable[Job], network: Network) -> Predicted:
+        predict = partial(network.engine.predict, flips=self.settings.flips)
+        return predict_jobs(jobs, predict, network.config.patch_size, self.batch_size)
+
+    def _look_again(self, predicted: Predicted, network: Network) -> Predicted:
+        jobs = (next_pass(job, found, network.config, self.settings) for job, found in predicted)
+        return self._predict(jobs, network)
 
     def refine(self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> NDArray[np.generic]:
         """Refine the masks of one image.

@@ -1,7 +1,8 @@
-"""The dial between speed and quality: which model, how many patches, how many looks at each."""
+"""The dial between speed and quality: which models, how many patches, how many looks at each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bpr_cli.errors import InputError
@@ -13,33 +14,34 @@ class Speed:
     """What a position of the dial sets; see `RefineSettings` for the options.
 
     Attributes:
-        model: a model that ships.
-        nms_threshold, flips, blend, passes: as in `RefineSettings`.
+        models: models that ship, one for each pass.
+        nms_threshold, flips, blend: as in `RefineSettings`.
     """
 
-    model: str
+    models: tuple[str, ...]
     nms_threshold: float
     flips: bool
     blend: str
-    passes: int
 
 
 # Figures of each in the README and in models/LOG.md.
 SPEEDS = {
-    "fast": Speed("davis-fast", 0.25, False, "uniform", passes=1),
-    "balanced": Speed("davis-w18s", 0.4, False, "hann", passes=2),
-    "best": Speed("davis-w18s", 0.55, True, "hann", passes=2),
+    "fast": Speed(("davis-fast",), 0.25, False, "uniform"),
+    "balanced": Speed(("davis-fast", "davis-w18s"), 0.4, False, "hann"),
+    "best": Speed(("davis-w18s", "davis-w18s"), 0.55, True, "hann"),
 }
 DEFAULT_SPEED = "balanced"
-DEFAULT_MODEL = SPEEDS[DEFAULT_SPEED].model
+DEFAULT_MODELS = SPEEDS[DEFAULT_SPEED].models
 
 
-def choose_speed(name: str, **changes: object) -> tuple[str, RefineSettings]:
-    """The model and the settings of a position of the dial.
+def choose_speed(name: str, models: Sequence[str] = (), **changes: object) -> tuple[Sequence[str], RefineSettings]:
+    """The models and the settings of a position of the dial.
 
     Args:
         name: one of SPEEDS.
-        changes: fields of `RefineSettings` that shall be otherwise; None leaves a field as it is.
+        models: others than the position's, one for each pass, the last one also for further passes.
+        changes: fields of `RefineSettings` that shall be otherwise; None leaves a field as it is. With fewer passes
+            than the position has, its first models are left out.
 
     Raises:
         InputError: no such position, or a field out of its range.
@@ -48,7 +50,11 @@ def choose_speed(name: str, **changes: object) -> tuple[str, RefineSettings]:
         raise InputError(f"no speed {name!r}", remedy=f"Choose from {', '.join(SPEEDS)}")
     speed = SPEEDS[name]
     settings = RefineSettings(
-        nms_threshold=speed.nms_threshold, flips=speed.flips, blend=speed.blend, passes=speed.passes
+        nms_threshold=speed.nms_threshold,
+        flips=speed.flips,
+        blend=speed.blend,
+        passes=max(len(speed.models), len(models)),
     )
     given = {field: value for field, value in changes.items() if value is not None}
-    return speed.model, replace(settings, **given)  # type: ignore[arg-type]
+    settings = replace(settings, **given)  # type: ignore[arg-type]
+    return models or speed.models[-settings.passes :], settings

@@ -77,7 +77,7 @@ def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, shard_fo
     model = tmp_path / "model"
     shutil.copytree(zoo_folder() / "davis-fast", model, ignore=shutil.ignore_patterns("int8.*"))
     before = Refiner.from_pretrained(model, "cpu", engine="openvino")
-    assert before.engine.precision != "int8"
+    assert before.networks[0].engine.precision != "int8"
     with pytest.raises(InputError, match="no 8-bit form"):
         Refiner.from_pretrained(model, "cpu", "int8", engine="openvino")
 
@@ -85,12 +85,12 @@ def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, shard_fo
     assert abs(exact - rounded) < 0.002
     assert exact > 0.8
     after = Refiner.from_pretrained(model, "cpu")
-    assert (after.engine.name, after.engine.precision) == ("openvino", "int8")
+    assert (after.networks[0].engine.name, after.networks[0].engine.precision) == ("openvino", "int8")
     patches, _ = few_patches.read_patches(shard_folder, 64)
-    expected = before.predict(patches.images_NHWC, patches.masks_NHW)
-    found = after.predict(patches.images_NHWC, patches.masks_NHW)
+    expected = before.networks[0].engine.predict(patches.images_NHWC, patches.masks_NHW)
+    found = after.networks[0].engine.predict(patches.images_NHWC, patches.masks_NHW)
     assert 0 < np.abs(found - expected).mean() < 0.02
-    assert Refiner.from_pretrained(model, "cpu", "fp32").engine.precision == "fp32"
+    assert Refiner.from_pretrained(model, "cpu", "fp32").networks[0].engine.precision == "fp32"
     with pytest.raises(InputError, match="int8 is for OpenVINO"):
         Refiner.from_pretrained(model, "cpu", "int8", engine="torch")
 

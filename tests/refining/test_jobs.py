@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpr_cli import patches
+from bpr_cli.errors import InputError
 from bpr_cli.masks import crop_mask, to_frame
 from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.engine import Network
 from bpr_cli.refining.jobs import Job, paste, predict_jobs, prepare_job
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
@@ -87,7 +89,7 @@ def test_a_network_that_agrees_with_the_coarse_mask_changes_nothing(scheme, blen
     frame[50:60, 70:80] = 0
     settings = RefineSettings(scheme=scheme, blend=blend)
     image = np.zeros((*frame.shape, 3), np.uint8)
-    job = prepare_job(0, image, crop_mask(frame, 0, 0, *frame.shape), 64, padding, settings)
+    job = prepare_job(0, image, crop_mask(frame, 0, 0, *frame.shape), ModelConfig(padding=padding), settings)
     assert len(job.boxes) > 0
     assert job.images_NHWC.shape[1:3] == (64 + 2 * padding, 64 + 2 * padding)
     answer = job.masks_NHW[:, padding : padding + 64, padding : padding + 64].astype(np.float32)
@@ -100,7 +102,7 @@ def test_more_caution_changes_less_and_none_is_the_plain_mean():
     frame = np.zeros((200, 200), np.uint8)
     frame[50:150, 50:150] = 1
     job = prepare_job(
-        0, np.zeros((*frame.shape, 3), np.uint8), crop_mask(frame, 0, 0, 200, 200), 64, 0, RefineSettings()
+        0, np.zeros((*frame.shape, 3), np.uint8), crop_mask(frame, 0, 0, 200, 200), ModelConfig(), RefineSettings()
     )
     answer = np.random.default_rng(0).random((len(job.boxes), 64, 64), np.float32)
     changed = [
@@ -133,7 +135,7 @@ def test_a_second_pass_starts_from_what_the_first_one_made():
             seen.append(len(masks_NHW))
             return np.array([cv2.dilate(mask, np.ones((5, 5), np.uint8)) for mask in masks_NHW], np.float32)
 
-    refiner = Refiner(Growing(), ModelConfig(), settings)
+    refiner = Refiner([Network(Growing(), ModelConfig())], settings)
     (job,) = refiner.prepare([7], image_HWC, [crop_mask(frame, 0, 0, *frame.shape)])
     ((last, found),) = refiner.run([job])
     grown = paste(last, found, settings)
@@ -160,7 +162,7 @@ def test_a_refinement_refused_after_the_first_pass_is_not_looked_at_again():
 
     def refined(caution, crowded):
         seen.clear()
-        refiner = Refiner(Shifting(), ModelConfig(), RefineSettings(caution=caution, passes=3))
+        refiner = Refiner([Network(Shifting(), ModelConfig())], RefineSettings(caution=caution, passes=3))
         masks = [crop_mask(frame, 0, 0, *frame.shape)]
         if crowded:
             beside = np.zeros_like(frame)
@@ -198,8 +200,45 @@ def test_what_the_first_pass_earned_later_passes_may_build_on():
             return np.array([cv2.dilate(mask, kernel) for mask in masks_NHW], np.float32)
 
     settings = RefineSettings(caution=0.3, passes=2, batch_size=256)
-    refiner = Refiner(Settling(), ModelConfig(), settings)
+    refiner = Refiner([Network(Settling(), ModelConfig())], settings)
     jobs = refiner.prepare([0], np.zeros((200, 300, 3), np.uint8), [crop_mask(frame, 0, 0, *frame.shape)])
     ((last, found),) = refiner.run(jobs)
     # A third of a pixel in the mean, which alone would not be enough.
     assert paste(last, found, settings).box_xyxy == (58, 48, 243, 152)
+
+
+def test_each_pass_has_its_own_network_and_patches_of_its_size():
+    frame = np.zeros((200, 300), np.uint8)
+    frame[50:150, 60:240] = 1
+    seen = []
+
+    class Growing:
+        """Moves the boundary out, and tells what it was shown."""
+
+        device = torch.device("cpu")
+
+        def __init__(self, pixels, padding):
+            self.pixels, self.padding = pixels, padding
+
+        def predict(self, images_NHWC, masks_NHW, flips=False):
+            seen.append((self.pixels, masks_NHW.shape[-1]))
+            kernel = np.ones((2 * self.pixels + 1,) * 2, np.uint8)
+            grown = np.array([cv2.dilate(mask, kernel) for mask in masks_NHW], np.float32)
+            inner = slice(self.padding, grown.shape[-1] - self.padding)
+            return grown[:, inner, inner]
+
+    def network(pixels, patch_size, padding=0):
+        return Network(Growing(pixels, padding), ModelConfig(patch_size=patch_size, padding=padding))
+
+    settings = RefineSettings(passes=3, batch_size=256)
+    refiner = Refiner([network(2, 64), network(3, 32, padding=4)], settings)
+    (job,) = refiner.prepare([0], np.zeros((200, 300, 3), np.uint8), [crop_mask(frame, 0, 0, *frame.shape)])
+    ((last, found),) = refiner.run([job])
+    assert seen == [(2, 64), (3, 40), (3, 40)]  # the last network does the passes that are left
+    assert paste(last, found, settings).box_xyxy == (52, 42, 248, 158)
+
+
+@pytest.mark.parametrize(("models", "passes"), [(0, 1), (2, 1), (4, 3)])
+def test_no_models_or_more_than_passes_are_refused(models, passes):
+    with pytest.raises(InputError, match=f"models, {models}, .* passes, {passes}"):
+        Refiner([Network(None, ModelConfig())] * models, RefineSettings(passes=passes))

@@ -20,8 +20,8 @@ FILE_NAME = "bpr.toml"
 def read_defaults(path: Path, options: Mapping[str, Mapping[str, bool]]) -> dict[str, dict[str, Any]]:
     """Read defaults of the commands' options.
 
-    A key at the top of the file counts for every command that has such an option, a key in a table such as
-    `[refine]` for that command. Dashes and underscores are the same.
+    A key at the top of the file counts for every command that has such an option (a list, for every one that lets it be
+    repeated), a key in a table such as `[refine]` for that command. Dashes and underscores are the same.
 
     Args:
         path: the file; none there means no defaults.
@@ -32,7 +32,7 @@ def read_defaults(path: Path, options: Mapping[str, Mapping[str, bool]]) -> dict
         command -> option -> value, for commands that have any.
 
     Raises:
-        InputError: broken TOML, or a command or option that does not exist.
+        InputError: broken TOML, a command or option that does not exist, or a list for an option that takes one value.
     """
     if not path.exists():
         return {}
@@ -49,12 +49,18 @@ def read_defaults(path: Path, options: Mapping[str, Mapping[str, bool]]) -> dict
                 name = option.replace("-", "_")
                 if name not in options[key]:
                     raise InputError(f"bpr {key} has no option {option!r}", file=path, remedy=f"See bpr {key} --help")
+                if isinstance(setting, list) and not options[key][name]:
+                    raise InputError(f"{option!r} of bpr {key} takes one value, not a list", file=path)
                 defaults[key][name] = _as_list(setting) if options[key][name] else setting
             continue
         name = key.replace("-", "_")
         commands = [command for command, names in options.items() if name in names]
         if not commands:
             raise InputError(f"no command has an option {key!r}", file=path, remedy="See bpr --help")
+        if isinstance(value, list):
+            commands = [command for command in commands if options[command][name]]
+            if not commands:
+                raise InputError(f"{key!r} takes one value, not a list", file=path)
         for command in commands:
             defaults[command].setdefault(name, _as_list(value) if options[command][name] else value)
     return {command: found for command, found in defaults.items() if found}

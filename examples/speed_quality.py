@@ -12,8 +12,9 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -24,6 +25,7 @@ import torch
 from bpr_cli import Refiner, refine
 from bpr_cli.benchmark.machine import machine_facts
 from bpr_cli.evaluation.evaluate import evaluate
+from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import SPEEDS
 
 THRESHOLDS = (0.1, 0.25, 0.4, 0.55)
@@ -35,44 +37,43 @@ class Variant:
     """One point of the picture."""
 
     line: str  # the line that it belongs to
-    label: str
-    refiner: Refiner
+    models: tuple[str, ...]  # one for each pass
+    nms_threshold: float
+    flips: bool = False
+    engine: str = "auto"
 
 
-def variants() -> list[Variant]:
-    """The family over NMS thresholds, the default without 8 bits and without OpenVINO, and the dial."""
-    found = []
-    for model in ("davis-fast", "open-w18s", "davis-w18s"):
-        refiner = Refiner.from_pretrained(model)
-        found += [_at(refiner, model, nms_threshold=threshold) for threshold in THRESHOLDS]
-        if model == "davis-w18s":
-            twice = ((0.25, False), (0.4, False), (0.55, False), (0.55, True))
-            found += [
-                _at(refiner, f"{model}, two passes", nms_threshold=t, flips=f, passes=2, blend="hann") for t, f in twice
-            ]
-    torch_only = Refiner.from_pretrained("davis-w18s", engine="torch")
-    return [*found, *(_at(torch_only, "davis-w18s, without OpenVINO", nms_threshold=t) for t in THRESHOLDS)]
+VARIANTS = [
+    *(Variant(name, (name,), t) for name in ("davis-fast", "open-w18s", "davis-w18s") for t in THRESHOLDS),
+    *(Variant("davis-w18s, without OpenVINO", ("davis-w18s",), t, engine="torch") for t in THRESHOLDS),
+    *(Variant("davis-fast, then davis-w18s", ("davis-fast", "davis-w18s"), t) for t in THRESHOLDS),
+    *(
+        Variant("davis-fast, then davis-w18s, with flips", ("davis-fast", "davis-w18s"), t, flips=True)
+        for t in THRESHOLDS
+    ),
+    *(Variant("davis-w18s twice, with flips", ("davis-w18s", "davis-w18s"), t, flips=True) for t in THRESHOLDS),
+]
 
 
-def _at(refiner: Refiner, line: str, **changes: float | bool | str) -> Variant:
-    settings = replace(refiner.settings, **{"blend": "uniform", "passes": 1, **changes})
-    label = f"{changes['nms_threshold']}{', flips' if changes.get('flips') else ''}"
-    return Variant(line, label, Refiner(refiner.networks[:1], settings))
-
-
-def measure(variant: Variant, results: Path, images: Path, gt: Path, folder: Path) -> dict[str, float | str]:
+def measure(variant: Variant, results: Path, images: Path, gt: Path, folder: Path) -> dict[str, Any]:
     """Milliseconds a photo, patches and the quality of the masks."""
     photos = len(json.loads(gt.read_text())["images"])
+    settings = RefineSettings(
+        nms_threshold=variant.nms_threshold,
+        flips=variant.flips,
+        blend="hann" if len(variant.models) > 1 else "uniform",  # as the dial has it
+        passes=len(variant.models),
+    )
+    refiner = Refiner.from_pretrained(variant.models, settings=settings, engine=variant.engine)
     for _ in range(2):
         start = time.perf_counter()
         done = refine(
-            results, folder / "out.json", images=images, image_info=gt, model=variant.refiner, quiet=True
+            results, folder / "out.json", images=images, image_info=gt, model=refiner, quiet=True
         )  # the first round compiles
         seconds = time.perf_counter() - start
     after = evaluate(folder / "out.json", gt, results, quiet=True).figures
     return {
-        "line": variant.line,
-        "label": variant.label,
+        **asdict(variant),
         "ms_per_photo": 1000 * seconds / photos,
         "patches": done.patches,
         "boundary_iou": after.boundary_iou,
@@ -80,7 +81,7 @@ def measure(variant: Variant, results: Path, images: Path, gt: Path, folder: Pat
     }
 
 
-def draw(rows: list[dict[str, float | str]], before: float, out: Path) -> None:
+def draw(rows: list[dict[str, Any]], before: float, out: Path) -> None:
     """Lines of points, time in powers of ten."""
     figure, axes = plt.subplots(figsize=(8, 4.5), dpi=110)
     axes.axhline(100 * before, color="grey", linewidth=1, linestyle=":")
@@ -90,10 +91,9 @@ def draw(rows: list[dict[str, float | str]], before: float, out: Path) -> None:
         x, y = [row["ms_per_photo"] for row in points], [100 * row["boundary_iou"] for row in points]
         axes.plot(x, y, "o-", label=line, markersize=4)
     for name, speed in SPEEDS.items():
-        flips = ", flips" if speed.flips else ""
         for row in rows:
-            line = speed.model + (", two passes" if speed.passes == 2 else "")
-            if (row["line"], row["label"]) == (line, f"{speed.nms_threshold}{flips}"):
+            made = row["models"], row["nms_threshold"], row["flips"], row["engine"]
+            if made == (speed.models, speed.nms_threshold, speed.flips, "auto"):
                 place = (row["ms_per_photo"], 100 * row["boundary_iou"])
                 axes.annotate(f"--speed {name}", place, textcoords="offset points", xytext=(0, 8), ha="center")
     axes.set_xscale("log")
@@ -117,11 +117,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for variant in variants():
+        for variant in VARIANTS:
             rows.append(measure(variant, options.results, options.images, options.gt, Path(folder)))
-            print(
-                "{line:32}{label:14}{ms_per_photo:8.1f} ms a photo  Boundary IoU {boundary_iou:.3f}".format(**rows[-1])
-            )
+            shown = "{line:42}{nms_threshold:5}{ms_per_photo:8.1f} ms a photo  Boundary IoU {boundary_iou:.3f}"
+            print(shown.format(**rows[-1]))
     before = evaluate(options.results, options.gt, quiet=True).figures.boundary_iou
     record = {"machine": machine_facts(torch.device("cpu")), "before": before, "points": rows}
     options.output.with_suffix(".json").write_text(json.dumps(record, indent=1))

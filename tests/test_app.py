@@ -78,7 +78,11 @@ def test_defaults_come_from_bpr_toml_and_the_command_line_wins(three_photos, sma
     assert "no-such-model" in failed.stderr
     worked = run_bpr("refine", three_photos.results, "-o", "out.json", "--model", small_model, cwd=tmp_path)
     assert worked.returncode == 0, worked.stderr
-    assert (tmp_path / "out.json").exists()
+    text = (tmp_path / "bpr.toml").read_text().replace("no-such-model", small_model.as_posix())
+    (tmp_path / "bpr.toml").write_text(text)
+    alike = run_bpr("refine", three_photos.results, "-o", "alike.json", cwd=tmp_path)
+    assert alike.returncode == 0, alike.stderr
+    assert (tmp_path / "alike.json").read_text() == (tmp_path / "out.json").read_text()
 
 
 def bad_inputs():

@@ -41,8 +41,18 @@ def test_a_table_wins_over_the_top_and_dashes_are_underscores(toml):
 def test_one_value_of_an_option_that_may_be_repeated_is_a_list_of_one(toml):
     path = toml('model = "a"\n[extract]\nresults = "b"\n')
     assert read_defaults(path, OPTIONS) == {"refine": {"model": ["a"]}, "extract": {"results": ["b"]}}
-    path = toml('model = ["a", "b"]')
-    assert read_defaults(path, OPTIONS) == {"refine": {"model": ["a", "b"]}}
+
+
+def test_a_list_at_the_top_counts_where_the_option_may_be_repeated(toml):
+    options = {**OPTIONS, "export": {"model": False}}
+    assert read_defaults(toml('model = ["a", "b"]'), options) == {"refine": {"model": ["a", "b"]}}
+    assert read_defaults(toml('model = "a"'), options)["export"] == {"model": "a"}
+
+
+@pytest.mark.parametrize("text", ['images = ["a"]', '[refine]\nimages = ["a"]'])
+def test_a_list_for_an_option_that_takes_one_value_is_refused(toml, text):
+    with pytest.raises(InputError, match="takes one value"):
+        read_defaults(toml(text), OPTIONS)
 
 
 @pytest.mark.parametrize(

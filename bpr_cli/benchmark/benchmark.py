@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from bpr_cli.benchmark.workload import WORKLOADS, make_workload
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.network.checkpoint import int8_file, load
-from bpr_cli.refining.refiner import ModelName, Refiner
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import DEFAULT_MODELS
+from bpr_cli.refining.speed import NameOrPath, models_of_passes
 
 BATCH_SIZES = (1, 8, 16, 32)
 INPUT_SIZES = (64, 96, 128, 192, 256)  # the paper's table 9 goes from 64 to 512
@@ -33,7 +32,7 @@ class Benchmark:
 
     Attributes:
         workload: what was refined, in words.
-        way: models, engine, precision.
+        way: the model, engine and precision of each pass; patches of a batch.
         machine: see `machine.machine_facts`.
         stages: see `stages.StageTimes`.
         engines, networks: throughput of the last model alone; empty without a sweep.
@@ -56,7 +55,7 @@ def benchmark(
     image_info: Path | None = None,
     workload: str = "cityscapes",
     photos: int = 8,
-    model: ModelName | Sequence[ModelName] = DEFAULT_MODELS,
+    model: NameOrPath | Sequence[NameOrPath] | None = None,
     settings: RefineSettings | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -83,7 +82,8 @@ def benchmark(
         raise InputError(f"no workload {workload!r}", remedy=f"Choose from {', '.join(WORKLOADS)}")
     if photos < 1:
         raise InputError(f"{photos} photos are too few", remedy="Use 1 or more")
-    models = [model] if isinstance(model, (str, PathLike)) else model
+    settings = settings or RefineSettings()
+    models = models_of_passes(model, settings.passes)
     refiner = Refiner.from_pretrained(models, device, precision, settings, engine)
     opened, config = refiner.networks[-1]
     with ExitStack() as stack:
@@ -103,11 +103,12 @@ def benchmark(
             networks = over_networks(
                 module, config, opened.device, opened.name, INPUT_SIZES, refiner.batch_size, quiet=quiet
             )
-            counts = count_patches(results, images, image_info, config.patch_size, THRESHOLDS)
-    named = " then ".join(str(model) for model in models)
-    way = (
-        f"{named}, {opened.name}, {opened.precision}, {refiner.settings.passes} passes, batches of {refiner.batch_size}"
+            counts = count_patches(results, images, image_info, refiner.networks[0].config.patch_size, THRESHOLDS)
+    passes = ", then ".join(
+        f"{name} ({network.engine.name}, {network.engine.precision})"
+        for name, network in zip(models, refiner.networks, strict=True)
     )
+    way = f"{passes}; batches of {refiner.batch_size}"
     return Benchmark(name, way, machine_facts(opened.device), stages, engines, networks, counts)
 
 

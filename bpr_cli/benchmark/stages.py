@@ -55,10 +55,11 @@ class StageTimes:
         self.seconds[stage] += time.perf_counter() - start
 
 
+@dataclass(slots=True)
 class Clock:
     """Seconds that all networks were at work."""
 
-    seconds = 0.0
+    seconds: float = 0.0
 
 
 class TimedEngine:
@@ -97,9 +98,8 @@ def time_stages(
         InputError: bad input.
     """
     clock = Clock()
-    timed = Refiner(
-        [Network(TimedEngine(engine, clock), config) for engine, config in refiner.networks], refiner.settings
-    )
+    networks = [Network(TimedEngine(engine, clock), config) for engine, config in refiner.networks]
+    timed = Refiner(networks, refiner.settings)
     _warm_up(timed)
     times = _one_by_one(timed, clock, results, images, image_info, quiet)
     clock.seconds = 0.0

@@ -43,7 +43,7 @@ def benchmark(
         bool,
         typer.Option(
             "--sweep",
-            help="Also the network alone over engines, batch sizes, input sizes and backbones, and patches over NMS "
+            help="Also the last model alone over engines, batch sizes, input sizes and backbones, and patches over NMS "
             "thresholds: some minutes.",
         ),
     ] = False,

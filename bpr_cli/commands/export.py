@@ -15,7 +15,8 @@ def export(
         Path, typer.Option("--output", "-o", help="A .onnx file, or a .xml for OpenVINO (its .bin goes beside it).")
     ],
     model: Annotated[
-        str | None, typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: davis-w18s][/]", show_default=False)
+        str | None,
+        typer.Option(help=f"{MODEL_HELP}  [dim]\\[default: the last one of --speed balanced][/]", show_default=False),
     ] = None,
     int8: Annotated[
         Path | None,

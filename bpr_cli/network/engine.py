@@ -58,7 +58,14 @@ class Network(NamedTuple):
 def open_network(
     name_or_path: str | PathLike[str], device: str = "auto", precision: str = "auto", engine: str = "auto"
 ) -> Network:
-    """Load a model and make it ready for inference; arguments as of `Refiner.from_pretrained`.
+    """Load a model and make it ready for inference.
+
+    Args:
+        name_or_path: a model of the zoo, a training run's folder, a safetensors file, or a `.pth` of the paper's
+            authors.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        precision: "auto", "fp32", "bf16", "fp16", or "int8" with OpenVINO.
+        engine: "auto" (OpenVINO on CPUs where it is installed, else torch), "torch", "openvino".
 
     Raises:
         InputError: no such model, device or engine, or a broken file.

@@ -14,7 +14,6 @@ from bpr_cli.patches.cutting import crop
 from bpr_cli.patches.window import Window, as_binary, box_size, window_around
 
 HALF = np.float32(0.5)
-ZERO = np.zeros((), np.float32)  # to compare with: an array is converted sooner than a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def _merge(
     places = boxes.tolist()
     rows, columns = _inner_part(places, probabilities_NPP)
     # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
-    votes_NPP = probabilities_NPP[:, rows, columns] - _thresholds_in(boxes, window.pixels_HW, caution)
+    votes_NPP = _votes(probabilities_NPP[:, rows, columns], boxes, window.pixels_HW, caution)
     weights_PP = np.ones(votes_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
     merged = window.pixels_HW.view(np.bool_)
     balance = np.zeros(merged.shape, np.float32)
@@ -106,22 +105,28 @@ def _merge(
         sums = balance[place]
         if not sums.size:
             continue
-        # The part of the patch that lies in the window; at the image's border some of it may not.
-        part = np.s_[max(0, -y1) : max(0, -y1) + sums.shape[0], max(0, -x1) : max(0, -x1) + sums.shape[1]]
-        cv2.accumulateProduct(votes[part], weights_PP[part], sums)  # on a part of an array, a quarter of numpy's time
+        part = votes, weights_PP
+        if sums.shape != votes.shape:  # the image's border cuts the patch off
+            top, left = max(0, -y1), max(0, -x1)
+            inside = np.s_[top : top + sums.shape[0], left : left + sums.shape[1]]
+            part = votes[inside], weights_PP[inside]
+        cv2.accumulateProduct(*part, sums)  # on a part of an array, sooner done than by numpy
         written.append((sums, merged[place]))
     for sums, pixels in written:
-        np.greater(sums, ZERO, out=pixels)
+        np.greater(sums, 0.0, out=pixels)
 
 
-def _thresholds_in(
-    boxes: NDArray[np.int64], coarse_HW: NDArray[np.uint8], caution: Caution
-) -> NDArray[np.float32] | np.float32:
-    """The mean probability above which each pixel of each patch becomes foreground: (N, h, w), or one for all."""
+def _votes(
+    probabilities_NPP: NDArray[np.float32], boxes: NDArray[np.int64], coarse_HW: NDArray[np.uint8], caution: Caution
+) -> NDArray[np.float32]:
+    """How far each pixel of each patch is above the mean probability from which on it becomes foreground."""
     if caution == PLAIN or len(boxes) == 0:
-        return HALF
+        return probabilities_NPP - HALF
     ease_NPP = crop(_ease_of_change(coarse_HW, caution), boxes)
-    return np.asarray(cv2.LUT(ease_NPP.reshape(1, -1), _thresholds(caution.margin)), np.float32).reshape(ease_NPP.shape)
+    thresholds = np.asarray(cv2.LUT(ease_NPP.reshape(1, -1), _thresholds(caution.margin)), np.float32)
+    thresholds_NPP = thresholds.reshape(ease_NPP.shape)
+    votes_NPP: NDArray[np.float32] = np.subtract(probabilities_NPP, thresholds_NPP, out=thresholds_NPP)
+    return votes_NPP
 
 
 def _ease_of_change(coarse_HW: NDArray[np.uint8], caution: Caution) -> NDArray[np.uint8]:

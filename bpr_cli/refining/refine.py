@@ -20,9 +20,9 @@ from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, Mask, encode_rle
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.jobs import Job, paste
-from bpr_cli.refining.refiner import ModelName, Refiner
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import DEFAULT_MODELS
+from bpr_cli.refining.speed import NameOrPath
 from bpr_cli.refining.stream import map_ahead
 
 # Threads beside the network's own. Two readers keep up with the network on two cores; a GPU takes as many as there are
@@ -65,7 +65,7 @@ def refine(
     images: Path | None = None,
     image_info: Path | None = None,
     masks: Sequence[Path] = (),
-    model: ModelName | Sequence[ModelName] | Refiner = DEFAULT_MODELS,
+    model: NameOrPath | Sequence[NameOrPath] | Refiner | None = None,
     settings: RefineSettings | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -84,7 +84,7 @@ def refine(
         masks: mask images of the photo `input`.
         model: one or several as in `Refiner.from_pretrained`, or a refiner already loaded (then `settings`, `device`,
             `precision` and `engine` are its own).
-        settings: patches, flips, blending, batch size.
+        settings: patches, flips, blending, passes, batch size.
         device, precision, engine: as in `Refiner.from_pretrained`.
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,8 @@ from bpr_cli.network.engine import Network, open_network
 from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.jobs import Job, gated, next_pass, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import DEFAULT_MODELS
+from bpr_cli.refining.speed import NameOrPath, models_of_passes
 
-ModelName = str | PathLike[str]
 Predicted = Iterator[tuple[Job, NDArray[np.float32]]]  # jobs with their foreground probabilities (N, P, P)
 
 # Batches of 8 to 32 are the fastest on CPUs, 32 of these in 8 bits (`bpr benchmark --sweep`); GPUs of 8 GB and more
@@ -35,24 +33,21 @@ class Refiner:
 
     Attributes:
         networks: the one of each pass.
-        settings: patches, flips, blending, batch size.
+        settings: patches, flips, blending, passes, batch size.
     """
 
     def __init__(self, networks: Sequence[Network], settings: RefineSettings) -> None:
-        if not 1 <= len(networks) <= settings.passes:
-            raise InputError(
-                f"the number of models, {len(networks)}, is not between 1 and that of passes, {settings.passes}",
-                remedy="Give at most one model a pass",
-            )
+        if len(networks) != settings.passes:
+            raise ValueError(f"{len(networks)} networks for {settings.passes} passes")
         if settings.scheme == "instance" and any(network.config.padding for network in networks):
             raise InputError("a model with padding cannot refine by the instance scheme", remedy="Use --scheme dense")
-        self.networks = [*networks, *[networks[-1]] * (settings.passes - len(networks))]
+        self.networks = list(networks)
         self.settings = settings
 
     @classmethod
     def from_pretrained(
         cls,
-        models: ModelName | Sequence[ModelName] = DEFAULT_MODELS,
+        models: NameOrPath | Sequence[NameOrPath] | None = None,
         device: str = "auto",
         precision: str = "auto",
         settings: RefineSettings | None = None,
@@ -61,23 +56,22 @@ class Refiner:
         """Load a model, or several for several passes.
 
         Args:
-            models: each a model of the zoo, a training run's folder, a safetensors file, or a `.pth` of the paper's
-                authors; the first one for the first pass, and so on, the last one for all that are left.
-            device: "auto", "cpu", "cuda", "cuda:1", "mps".
-            precision: "auto", "fp32", "bf16", "fp16", or "int8" with OpenVINO.
+            models: one, or one for each pass, the last one also for all that are left; None: those of the default
+                speed.
+            device, precision, engine: as in `open_network`, and what `models` may name is told there too.
             settings: patches, flips, blending, passes, batch size.
-            engine: "auto" (OpenVINO on CPUs where it is installed, else torch), "torch", "openvino".
 
         Raises:
             InputError: no such model, device or engine, a broken file, or more models than passes.
         """
-        names = [models] if isinstance(models, (str, PathLike)) else models
+        settings = settings or RefineSettings()
+        names = models_of_passes(models, settings.passes)
         opened = {name: open_network(name, device, precision, engine) for name in dict.fromkeys(names)}
-        return cls([opened[name] for name in names], settings or RefineSettings())
+        return cls([opened[name] for name in names], settings)
 
     @property
     def batch_size(self) -> int:
-        """Patches given to the network at once."""
+        """Patches given to a network at once."""
         if self.settings.batch_size is not None:
             return self.settings.batch_size
         return CPU_BATCH if self.networks[0].engine.device.type == "cpu" else GPU_BATCH

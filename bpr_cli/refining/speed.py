@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 
 from bpr_cli.errors import InputError
 from bpr_cli.refining.settings import RefineSettings
+
+NameOrPath = str | PathLike[str]  # of a model, as `network.checkpoint.resolve` takes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +37,16 @@ DEFAULT_SPEED = "balanced"
 DEFAULT_MODELS = SPEEDS[DEFAULT_SPEED].models
 
 
-def choose_speed(name: str, models: Sequence[str] = (), **changes: object) -> tuple[Sequence[str], RefineSettings]:
-    """The models and the settings of a position of the dial.
+def choose_speed(name: str, models: Sequence[str] = (), **changes: object) -> tuple[list[NameOrPath], RefineSettings]:
+    """The model of each pass, and the settings, of a position of the dial.
 
     Args:
         name: one of SPEEDS.
-        models: others than the position's, one for each pass, the last one also for further passes.
-        changes: fields of `RefineSettings` that shall be otherwise; None leaves a field as it is. With fewer passes
-            than the position has, its first models are left out.
+        models: others than the position's, as in `models_of_passes`; more than it has passes make as many passes.
+        changes: fields of `RefineSettings` that shall be otherwise; None leaves a field as it is.
 
     Raises:
-        InputError: no such position, or a field out of its range.
+        InputError: no such position, a field out of its range, or more models than passes asked for.
     """
     if name not in SPEEDS:
         raise InputError(f"no speed {name!r}", remedy=f"Choose from {', '.join(SPEEDS)}")
@@ -57,4 +59,27 @@ def choose_speed(name: str, models: Sequence[str] = (), **changes: object) -> tu
     )
     given = {field: value for field, value in changes.items() if value is not None}
     settings = replace(settings, **given)  # type: ignore[arg-type]
-    return models or speed.models[-settings.passes :], settings
+    return models_of_passes(models, settings.passes, speed.models), settings
+
+
+def models_of_passes(
+    models: NameOrPath | Sequence[NameOrPath] | None, passes: int, default: Sequence[NameOrPath] = DEFAULT_MODELS
+) -> list[NameOrPath]:
+    """The model of each pass.
+
+    Args:
+        models: one, or several: the first for the first pass and so on, the last for all that are left. None or empty:
+            the last ones of the default.
+        passes: how many.
+        default: as `models`.
+
+    Raises:
+        InputError: more models than passes.
+    """
+    names = [models] if isinstance(models, (str, PathLike)) else list(models or default[-passes:])
+    if len(names) > passes:
+        raise InputError(
+            f"{len(names)} models for {passes} pass{'es' if passes > 1 else ''}",
+            remedy="Ask for more passes, or give fewer models",
+        )
+    return names + names[-1:] * (passes - len(names))

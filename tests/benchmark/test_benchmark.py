@@ -52,14 +52,16 @@ def test_ones_own_results_are_timed_and_written_as_json(three_photos, small_mode
     before = three_photos.results.read_bytes()
     done = run_bpr(
         "benchmark", three_photos.results, "--images", three_photos.images, "--image-info", three_photos.gt,
-        "--model", small_model, "--json", tmp_path / "times.json", "--quiet",
+        "--model", small_model, "--model", "davis-fast", "--json", tmp_path / "times.json", "--quiet",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     written = json.loads((tmp_path / "times.json").read_text())
     stages = written["stages"]
+    assert f"{small_model} (" in written["way"]
+    assert ", then davis-fast (" in written["way"]
     refined = run_bpr(
         "refine", three_photos.results, "-o", tmp_path / "out.json", "--images", three_photos.images,
-        "--image-info", three_photos.gt, "--model", small_model, "--quiet",
+        "--image-info", three_photos.gt, "--model", small_model, "--model", "davis-fast", "--quiet",
     )  # fmt: skip
     assert f"{stages['instances']} instances" in refined.stdout
     assert f"{stages['patches']} patches" in refined.stdout

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.network.zoo import zoo_models
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import DEFAULT_MODELS, SPEEDS, choose_speed
+from bpr_cli.refining.speed import DEFAULT_MODELS, SPEEDS, choose_speed, models_of_passes
 from tests.conftest import run_bpr
 
 
-def test_every_position_names_a_model_that_ships():
+def test_every_position_names_models_that_ship():
     shipped = {model.name for model in zoo_models()}
     assert {model for speed in SPEEDS.values() for model in speed.models} <= shipped
 
 
 def test_balanced_is_the_apis_default():
-    assert choose_speed("balanced") == (DEFAULT_MODELS, RefineSettings())
+    assert choose_speed("balanced") == (list(DEFAULT_MODELS), RefineSettings())
+    assert models_of_passes(None, RefineSettings().passes) == list(DEFAULT_MODELS)
 
 
 def test_what_is_asked_for_wins_over_the_dial():
@@ -28,15 +32,23 @@ def test_what_is_asked_for_wins_over_the_dial():
 
 
 def test_models_asked_for_take_the_place_of_the_dials():
-    assert choose_speed("balanced", ["a"]) == (["a"], RefineSettings())
+    assert choose_speed("balanced", ["a"]) == (["a", "a"], RefineSettings())
     models, settings = choose_speed("fast", ["a", "b"])
     assert (models, settings.passes) == (["a", "b"], 2)
 
 
-def test_fewer_passes_leave_out_the_first_models():
-    assert choose_speed("balanced", passes=1)[0] == DEFAULT_MODELS[-1:]
-    models, settings = choose_speed("balanced", passes=3)
-    assert (models, settings.passes) == (DEFAULT_MODELS, 3)
+def test_each_pass_has_a_model():
+    assert models_of_passes(["a", "b"], 4) == ["a", "b", "b", "b"]
+    assert models_of_passes(Path("run"), 2) == [Path("run")] * 2
+    assert models_of_passes(None, 1) == [DEFAULT_MODELS[-1]]
+    assert choose_speed("balanced", passes=1)[0] == [DEFAULT_MODELS[-1]]
+    assert choose_speed("balanced", passes=3)[0] == [*DEFAULT_MODELS, DEFAULT_MODELS[-1]]
+    with pytest.raises(InputError, match="2 models for 1 pass"):
+        models_of_passes(["a", "b"], 1)
+
+
+def test_one_pass_takes_one_of_the_default_models():
+    assert len(Refiner.from_pretrained(device="cpu", settings=RefineSettings(passes=1)).networks) == 1
 
 
 def test_the_command_takes_a_model_for_each_pass(three_photos, tmp_path):
@@ -53,7 +65,7 @@ def test_the_command_takes_a_model_for_each_pass(three_photos, tmp_path):
     assert (tmp_path / "default").read_text() != (tmp_path / "the other way").read_text()
     failed = run_bpr("refine", three_photos.results, "-o", tmp_path / "no", *common, *two, "--passes", 1)
     assert failed.returncode == 2
-    assert "number of models, 2" in failed.stderr
+    assert "2 models for 1 pass" in failed.stderr
     assert not (tmp_path / "no").exists()
 
 

@@ -47,10 +47,6 @@ VARIANTS = [
     *(Variant(name, (name,), t) for name in ("davis-fast", "open-w18s", "davis-w18s") for t in THRESHOLDS),
     *(Variant("davis-w18s, without OpenVINO", ("davis-w18s",), t, engine="torch") for t in THRESHOLDS),
     *(Variant("davis-fast, then davis-w18s", ("davis-fast", "davis-w18s"), t) for t in THRESHOLDS),
-    *(
-        Variant("davis-fast, then davis-w18s, with flips", ("davis-fast", "davis-w18s"), t, flips=True)
-        for t in THRESHOLDS
-    ),
     *(Variant("davis-w18s twice, with flips", ("davis-w18s", "davis-w18s"), t, flips=True) for t in THRESHOLDS),
 ]
 

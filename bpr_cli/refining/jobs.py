@@ -21,14 +21,14 @@ from bpr_cli.refining.settings import RefineSettings
 # objects of less than two patches across; larger ones need no such limit (chosen on training photos; models/LOG.md).
 REACH = 0.08
 REACH_BELOW = 128  # px
-# The evidence (`gate.evidence`, px) without which a mask is returned as it came, at a caution of 1. Chosen on training
-# photos: at a caution of 0.4 it halves the share of COCO's masks that get worse, and costs DAVIS nothing.
-EVIDENCE = 2.0
+# The evidence (`gate.evidence`, px) without which a mask is returned as it came, at a caution of 1; and how much more
+# of it crowding (`crowding.crowding`, 0..1) asks for: times 1 + CROWDED x crowding. Chosen on training photos: at a
+# caution of 0.4, 1 to 3 % of COCO's masks get worse instead of a third, and nearly all of DAVIS' refinements stay
+# (models/LOG.md).
+EVIDENCE = 1.5
+CROWDED = 10.0
 # Looked for in this many patches at most, evenly spread over the mask's: as good as in all of them.
 EVIDENCE_PATCHES = 16
-# The evidence asked for is multiplied by 1 + this x crowding (`crowding.crowding`, 0..1). Chosen on training photos: at
-# 7.5 a sixth as many of COCO's masks get worse as at 0, at next to no cost to DAVIS' (models/LOG.md).
-CROWDED = 7.5
 MOST_WAITING = 4  # jobs held for each place of a batch; each holds a mask at least
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]

@@ -32,7 +32,7 @@ class RefineSettings:
 
     nms_threshold: float = 0.4
     scheme: str = "dense"
-    flips: bool = False
+    flips: bool = True
     blend: str = "hann"
     caution: float = 0.4
     passes: int = 2

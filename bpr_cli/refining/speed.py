@@ -30,7 +30,7 @@ class Speed:
 # Figures of each in the README and in models/LOG.md.
 SPEEDS = {
     "fast": Speed(("davis-fast",), 0.25, False, "uniform"),
-    "balanced": Speed(("davis-fast", "davis-w18s"), 0.4, False, "hann"),
+    "balanced": Speed(("davis-w18s", "davis-w18s"), 0.4, True, "hann"),
     "best": Speed(("davis-w18s", "davis-w18s"), 0.55, True, "hann"),
 }
 DEFAULT_SPEED = "balanced"

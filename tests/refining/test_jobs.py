@@ -171,12 +171,12 @@ def test_a_refinement_refused_after_the_first_pass_is_not_looked_at_again():
         ((last, found),) = refiner.run([job])
         return paste(last, found, refiner.settings), job, last
 
-    # The photo is even, so the evidence is the distance: one pixel. A caution of 0.3 asks for 0.6 px, one of 0.7 for
-    # 1.4 px; 0.3 for more than a pixel where a tenth of the boundary is crowded.
-    grown, job, last = refined(caution=0.3, crowded=False)
+    # The photo is even, so the evidence is the distance: one pixel. A caution of 0.4 asks for 0.6 px, one of 0.8 for
+    # 1.2 px; 0.4 for more than a pixel where a tenth of the boundary is crowded.
+    grown, job, last = refined(caution=0.4, crowded=False)
     assert grown.box_xyxy == (57, 47, 243, 153)
     assert last.patch_count == sum(seen) > len(job.boxes)
-    for caution, crowded in ((0.7, False), (0.3, True)):
+    for caution, crowded in ((0.8, False), (0.4, True)):
         mask, job, last = refined(caution, crowded)
         assert mask is job.mask
         assert last.came_in is job.mask
@@ -198,7 +198,7 @@ def test_what_the_first_pass_earned_later_passes_may_build_on():
             kernel = np.ones((5, 5), np.uint8) if self.passes == 1 else np.array([[1, 1, 0]], np.uint8)
             return np.array([cv2.dilate(mask, kernel) for mask in masks_NHW], np.float32)
 
-    settings = RefineSettings(caution=0.3, passes=2, batch_size=256)
+    settings = RefineSettings(caution=0.4, passes=2, batch_size=256)
     refiner = Refiner([Network(Settling(), ModelConfig())] * 2, settings)
     jobs = refiner.prepare([0], np.zeros((200, 300, 3), np.uint8), [crop_mask(frame, 0, 0, *frame.shape)])
     ((last, found),) = refiner.run(jobs)

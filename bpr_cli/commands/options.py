@@ -40,7 +40,8 @@ MODEL_HELP = (
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        help=f"{MODEL_HELP} Repeat it for another one in each further pass.  [dim]\\[default: by --speed][/]",
+        help=f"{MODEL_HELP} Repeat it for others in further passes; the last one does all that are left.  "
+        "[dim]\\[default: by --speed][/]",
         show_default=False,
     ),
 ]
@@ -86,7 +87,8 @@ Blend = Annotated[
 Passes = Annotated[
     int | None,
     typer.Option(
-        help="How often a network looks, each time at what the pass before made.  [dim]\\[default: by --speed][/]",
+        help="How often a network looks, each time at what the pass before made.  [dim]\\[default: by --speed, at "
+        "least one for each --model][/]",
         show_default=False,
         rich_help_panel=PATCHES,
     ),

@@ -19,12 +19,14 @@ class ZooModel:
         name: what `--model` takes.
         licence: of the weights.
         measured_on: the validation set of the figures.
+        options: those of `bpr refine` that they were measured with.
         figures: figure -> (before, after) refinement, fractions 0..1.
     """
 
     name: str
     licence: str
     measured_on: str
+    options: str
     figures: Mapping[str, tuple[float, float]]
 
 
@@ -34,5 +36,5 @@ def zoo_models() -> list[ZooModel]:
     for name in zoo_names():
         card = json.loads((zoo_folder() / name / CARD_FILE).read_text(encoding="utf-8"))
         figures = {key: (before, after) for key, (before, after) in card["figures"].items()}
-        models.append(ZooModel(name, card["licence"], card["measured_on"], figures))
+        models.append(ZooModel(name, card["licence"], card["measured_on"], card["options"], figures))
     return models

@@ -254,7 +254,8 @@ def _coloured(shown: str) -> Text:
 def model_table(models: Sequence[ZooModel]) -> Table:
     """The models that ship, a row each, with the figures of their cards in percent, before and after."""
     measured = "; ".join(dict.fromkeys(model.measured_on for model in models))
-    caption = f"in percent, before -> after refinement, measured on {measured}"
+    options = ", ".join(f"{model.name} with {model.options}" for model in models)
+    caption = f"in percent, before -> after refinement, measured on {measured}; {options}"
     table = Table(header_style="bold", caption=caption, caption_justify="left")
     for name in ("model", "licence", "Boundary IoU", "contour F", "AP"):
         table.add_column(name, no_wrap=True)

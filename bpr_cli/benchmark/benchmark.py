@@ -105,8 +105,8 @@ def benchmark(
             )
             counts = count_patches(results, images, image_info, refiner.networks[0].config.patch_size, THRESHOLDS)
     passes = ", then ".join(
-        f"{name} ({network.engine.name}, {network.engine.precision})"
-        for name, network in zip(models, refiner.networks, strict=True)
+        f"{of_pass} ({network.engine.name}, {network.engine.precision})"
+        for of_pass, network in zip(models, refiner.networks, strict=True)
     )
     way = f"{passes}; batches of {refiner.batch_size}"
     return Benchmark(name, way, machine_facts(opened.device), stages, engines, networks, counts)

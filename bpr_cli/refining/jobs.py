@@ -27,7 +27,7 @@ REACH_BELOW = 128  # px
 # (models/LOG.md).
 EVIDENCE = 1.5
 CROWDED = 10.0
-# Looked for in this many patches at most, evenly spread over the mask's: as good as in all of them.
+# Looked for in this many patches at most, evenly spread over the mask's, so that a large mask costs no more.
 EVIDENCE_PATCHES = 16
 MOST_WAITING = 4  # jobs held for each place of a batch; each holds a mask at least
 

@@ -49,7 +49,7 @@ class Mask:
     @property
     def area(self) -> int:
         """Number of foreground pixels."""
-        return int(np.count_nonzero(self.pixels_HW))
+        return cv2.countNonZero(self.pixels_HW)
 
 
 def crop_mask(mask_HW: NDArray[np.generic], x1: int, y1: int, image_height: int, image_width: int) -> Mask:

@@ -29,7 +29,9 @@ from bpr_cli.refining.jobs import Job, paste
 from bpr_cli.refining.settings import RefineSettings
 
 SETTINGS = RefineSettings()  # the defaults: what `bpr refine` does
-STAGES = ("decode", "boxes", "image patches", "mask patches", "merge", "encode", "all six", "pycocotools")
+EXTRACTION_AND_REASSEMBLY = ("boxes", "image patches", "mask patches", "merge")
+STAGES = ("decode", *EXTRACTION_AND_REASSEMBLY, "encode")
+BASELINE = "pycocotools"
 
 
 def enlarge(rle: dict[str, Any], scale: int) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def enlarge(rle: dict[str, Any], scale: int) -> dict[str, Any]:
 
 
 def run_stages(image_HWC: np.ndarray, rle: dict[str, Any], threshold: float) -> list[float]:
-    """Seconds of each stage, in the order of STAGES."""
+    """Seconds of each of STAGES, then of the baseline."""
     clock = [time.perf_counter()]
     mask = decode_rle(rle)
     clock.append(time.perf_counter())
@@ -58,13 +60,14 @@ def run_stages(image_HWC: np.ndarray, rle: dict[str, Any], threshold: float) -> 
     end = time.perf_counter()
     coco_mask.encode(coco_mask.decode(rle))
     baseline = time.perf_counter() - end
-    stages = [*np.diff(clock).tolist(), merge_end - merge_start, end - merge_end]
-    return [*stages, sum(stages), baseline]
+    return [*np.diff(clock).tolist(), merge_end - merge_start, end - merge_end, baseline]
 
 
-def measure(photos: list[tuple[Path, list[dict[str, Any]]]], scale: int, threshold: float, rounds: int) -> np.ndarray:
-    """Milliseconds an instance, of each stage."""
-    seconds = np.zeros(len(STAGES))
+def measure(
+    photos: list[tuple[Path, list[dict[str, Any]]]], scale: int, threshold: float, rounds: int
+) -> dict[str, float]:
+    """Milliseconds an instance, of each stage and of the baseline."""
+    seconds = np.zeros(len(STAGES) + 1)
     count = 0
     for path, rles in photos:
         image_HWC = cv2.imread(str(path))
@@ -73,7 +76,8 @@ def measure(photos: list[tuple[Path, list[dict[str, Any]]]], scale: int, thresho
         trials = [np.sum([run_stages(image_HWC, rle, threshold) for rle in rles], axis=0) for _ in range(rounds)]
         seconds += np.min(trials, axis=0)
         count += len(rles)
-    return seconds / max(count, 1) * 1000
+    milliseconds = (seconds / max(count, 1) * 1000).tolist()
+    return dict(zip((*STAGES, BASELINE), milliseconds, strict=True))
 
 
 def main() -> None:
@@ -95,10 +99,13 @@ def main() -> None:
     cv2.setNumThreads(1)
     scales = [int(scale) for scale in options.scale.split(",")]
     columns = [measure(photos, scale, options.nms_threshold, options.rounds) for scale in scales]
-    print(f"{'ms per instance':16}" + "".join(f"{f'x{scale}':>10}" for scale in scales))
-    for name, row in zip(STAGES, np.transpose(columns), strict=True):
-        print(f"{name:16}" + "".join(f"{value:10.3f}" for value in row))
-    print(f"{'ratio':16}" + "".join(f"{column[-2] / column[-1]:10.2f}" for column in columns))
+    print(f"{'ms per instance':28}" + "".join(f"{f'x{scale}':>10}" for scale in scales))
+    for name in (*STAGES, BASELINE):
+        print(f"{name:28}" + "".join(f"{column[name]:10.3f}" for column in columns))
+    print("times pycocotools")
+    for name, parts in (("extraction and reassembly", EXTRACTION_AND_REASSEMBLY), ("with decode and encode", STAGES)):
+        ratios = [sum(column[part] for part in parts) / column[BASELINE] for column in columns]
+        print(f"{name:28}" + "".join(f"{ratio:10.2f}" for ratio in ratios))
     count = sum(len(rles) for rles in by_image.values())
     print(
         f"\n{count} instances, {len(photos)} photos, NMS at {options.nms_threshold}, one thread; {platform.platform()}"

@@ -28,20 +28,22 @@ def crop(image: NDArray[np.uint8], boxes: NDArray[np.int64], padding: int = 0) -
     Raises:
         ValueError: the boxes differ in size.
     """
-    image_height, image_width = image.shape[:2]
-    places = boxes.tolist()
-    width, height = (side + 2 * padding for side in box_size(places))
-    patches = np.empty((len(places), height, width, *image.shape[2:]), np.uint8)
-    last_x, last_y = image_width - width, image_height - height
-    for patch, (x1, y1, _, _) in zip(patches, places, strict=True):
-        x, y = x1 - padding, y1 - padding
-        if 0 <= x <= last_x and 0 <= y <= last_y:
-            patch[:] = image[y : y + height, x : x + width]
-        else:
-            rows = np.clip(np.arange(y, y + height), 0, image_height - 1)
-            columns = np.clip(np.arange(x, x + width), 0, image_width - 1)
-            patch[:] = image[rows[0] : rows[-1] + 1, columns][rows - rows[0]]
-    return patches
+    width, height = (side + 2 * padding for side in box_size(boxes))
+    last_x, last_y = image.shape[1] - width, image.shape[0] - height
+    patches = [
+        image[y : y + height, x : x + width]
+        if 0 <= x <= last_x and 0 <= y <= last_y
+        else _cut_beyond(image, x, y, width, height)
+        for x, y in (boxes[:, :2] - padding).tolist()
+    ]
+    return np.array(patches, np.uint8).reshape(len(patches), height, width, *image.shape[2:])
+
+
+def _cut_beyond(image: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+    """The patch whose top left pixel is x, y, the image's edge repeated where it ends."""
+    rows = np.clip(np.arange(y, y + height), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(x, x + width), 0, image.shape[1] - 1)
+    return image[rows[0] : rows[-1] + 1, columns][rows - rows[0]]
 
 
 def crop_from_mask(mask: Mask, boxes: NDArray[np.int64], padding: int = 0) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.patches.cutting import crop
-from bpr_cli.patches.window import Window, as_binary, box_size, window_around
+from bpr_cli.patches.window import as_binary, box_size, window_around
 
 HALF = np.float32(0.5)
 
@@ -33,10 +33,13 @@ class Caution:
 PLAIN = Caution()
 
 
+@lru_cache(maxsize=8)
 def hann_weights(patch_size: int) -> NDArray[np.float32]:
-    """Blending weights (P, P) float32 that trust the middle of a patch most: above 0, up to 1."""
+    """Blending weights (P, P) float32 that trust the middle of a patch most: above 0, up to 1; read-only."""
     rise = np.sin(np.pi * (np.arange(patch_size) + 0.5) / patch_size) ** 2
-    return np.outer(rise, rise).astype(np.float32)
+    weights = np.outer(rise, rise).astype(np.float32)
+    weights.flags.writeable = False  # made once, for all callers
+    return weights
 
 
 def merge_patches(
@@ -47,9 +50,7 @@ def merge_patches(
     caution: Caution = PLAIN,
 ) -> NDArray[np.uint8]:
     """`merge_patches_in` for a mask given as a full frame; the result is a new frame, uint8, 0 or 1."""
-    pixels = as_binary(mask_HW).copy()
-    _merge(Window(pixels, 0, 0), boxes, probabilities_NPP, weights, caution)
-    return pixels
+    return _merge(as_binary(mask_HW), boxes, probabilities_NPP, weights, caution)
 
 
 def merge_patches_in(
@@ -79,41 +80,38 @@ def merge_patches_in(
     if len(boxes) == 0:
         return mask
     window = window_around(mask, boxes, whole_mask=True)
-    _merge(window, boxes, probabilities_NPP, weights, caution)
-    return crop_mask(window.pixels_HW.view(np.bool_), window.x1, window.y1, mask.image_height, mask.image_width)
+    boxes = boxes - (window.x1, window.y1, window.x1, window.y1)
+    merged_HW = _merge(window.pixels_HW, boxes, probabilities_NPP, weights, caution)
+    return crop_mask(merged_HW.view(np.bool_), window.x1, window.y1, mask.image_height, mask.image_width)
 
 
 def _merge(
-    window: Window,
+    coarse_HW: NDArray[np.uint8],
     boxes: NDArray[np.int64],
     probabilities_NPP: NDArray[np.float32],
     weights: NDArray[np.float32] | None,
     caution: Caution,
-) -> None:
-    """Write the merged patches into the window; it ends only where the boxes or the image end."""
-    boxes = boxes - (window.x1, window.y1, window.x1, window.y1)
-    places = boxes.tolist()
-    rows, columns = _inner_part(places, probabilities_NPP)
+) -> NDArray[np.uint8]:
+    """The merged pixels, a new array, of a window that ends only where the boxes or the image end."""
+    rows, columns = _inner_part(boxes, probabilities_NPP)
     # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
-    votes_NPP = _votes(probabilities_NPP[:, rows, columns], boxes, window.pixels_HW, caution)
+    votes_NPP = _votes(probabilities_NPP[:, rows, columns], boxes, coarse_HW, caution)
     weights_PP = np.ones(votes_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
-    merged = window.pixels_HW.view(np.bool_)
-    balance = np.zeros(merged.shape, np.float32)
-    written = []
-    for votes, (x1, y1, x2, y2) in zip(votes_NPP, places, strict=True):
-        place = slice(max(0, y1), max(0, y2)), slice(max(0, x1), max(0, x2))
-        sums = balance[place]
-        if not sums.size:
-            continue
+    balance_HW = np.zeros(coarse_HW.shape, np.float32)
+    uncovered_HW = coarse_HW.copy()
+    height, width = coarse_HW.shape
+    for votes, (x1, y1, x2, y2) in zip(votes_NPP, boxes.tolist(), strict=True):
         part = votes, weights_PP
-        if sums.shape != votes.shape:  # the image's border cuts the patch off
-            top, left = max(0, -y1), max(0, -x1)
-            inside = np.s_[top : top + sums.shape[0], left : left + sums.shape[1]]
+        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:  # the image's border cuts the patch off
+            inside = np.s_[max(0, -y1) : max(0, height - y1), max(0, -x1) : max(0, width - x1)]
             part = votes[inside], weights_PP[inside]
-        cv2.accumulateProduct(*part, sums)  # on a part of an array, sooner done than by numpy
-        written.append((sums, merged[place]))
-    for sums, pixels in written:
-        np.greater(sums, 0.0, out=pixels)
+            x1, y1, x2, y2 = max(0, x1), max(0, y1), max(0, x2), max(0, y2)
+            if not part[0].size:
+                continue
+        place = slice(y1, y2), slice(x1, x2)
+        cv2.accumulateProduct(*part, balance_HW[place])  # on a part of an array, sooner done than by numpy
+        uncovered_HW[place] = 0
+    return (balance_HW > 0).view(np.uint8) | uncovered_HW
 
 
 def _votes(
@@ -122,25 +120,26 @@ def _votes(
     """How far each pixel of each patch is above the mean probability from which on it becomes foreground."""
     if caution == PLAIN or len(boxes) == 0:
         return probabilities_NPP - HALF
-    ease_NPP = crop(_ease_of_change(coarse_HW, caution), boxes)
-    thresholds = np.asarray(cv2.LUT(ease_NPP.reshape(1, -1), _thresholds(caution.margin)), np.float32)
-    thresholds_NPP = thresholds.reshape(ease_NPP.shape)
+    which_NPP = crop(_threshold_of(coarse_HW, caution), boxes)
+    thresholds = np.asarray(cv2.LUT(which_NPP.reshape(1, -1), _thresholds(caution.margin)), np.float32)
+    thresholds_NPP = thresholds.reshape(which_NPP.shape)
     votes_NPP: NDArray[np.float32] = np.subtract(probabilities_NPP, thresholds_NPP, out=thresholds_NPP)
     return votes_NPP
 
 
-def _ease_of_change(coarse_HW: NDArray[np.uint8], caution: Caution) -> NDArray[np.uint8]:
-    """Which of `_thresholds` holds for each pixel: its class, plus 2 if the other class is within reach; uint8 0..3."""
+def _threshold_of(coarse_HW: NDArray[np.uint8], caution: Caution) -> NDArray[np.uint8]:
+    """Which of `_thresholds` holds for each pixel: its class, plus 2 where it must stay; uint8 0..3."""
     if caution.reach is None:
-        return coarse_HW + np.uint8(2)
+        return coarse_HW
     # The other class is within reach where, one step less far, there is a pixel with both among its neighbours.
     near = cv2.morphologyEx(coarse_HW, cv2.MORPH_GRADIENT, _square(1))
     if caution.reach > 1:
         cv2.dilate(near, _square(caution.reach - 1), dst=near)
+    far = np.asarray(near, np.uint8) ^ np.uint8(1)
     # In place: fresh memory would cost more than the sums.
-    cv2.add(near, near, dst=near)
-    cv2.add(near, coarse_HW, dst=near)
-    return np.asarray(near, np.uint8)
+    far += far
+    far += coarse_HW
+    return far
 
 
 @lru_cache(maxsize=64)
@@ -150,18 +149,18 @@ def _square(radius: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=8)
 def _thresholds(margin: float) -> NDArray[np.float32]:
-    """The mean probability above which a pixel becomes foreground, by `_ease_of_change`: (256,) float32."""
+    """The mean probability above which a pixel becomes foreground, by `_threshold_of`: (256,) float32."""
     never, always = 2.0, -1.0
     table = np.zeros(256, np.float32)
-    table[:4] = never, always, 0.5 + margin, 0.5 - margin
+    table[:4] = 0.5 + margin, 0.5 - margin, never, always
     return table
 
 
-def _inner_part(places: list[list[int]], probabilities_NPP: NDArray[np.float32]) -> tuple[slice, slice]:
+def _inner_part(boxes: NDArray[np.int64], probabilities_NPP: NDArray[np.float32]) -> tuple[slice, slice]:
     """The part of each patch that lies on its box."""
-    width, height = box_size(places)
-    margin = (probabilities_NPP.shape[1] - height) // 2 if places else 0
-    fits = probabilities_NPP.shape[1:] == (height + 2 * margin, width + 2 * margin) or not places
-    if margin < 0 or len(probabilities_NPP) != len(places) or not fits:
-        raise ValueError(f"probabilities {probabilities_NPP.shape} do not fit {len(places)} {width}x{height} boxes")
+    width, height = box_size(boxes)
+    margin = (probabilities_NPP.shape[1] - height) // 2 if len(boxes) else 0
+    fits = probabilities_NPP.shape[1:] == (height + 2 * margin, width + 2 * margin) or not len(boxes)
+    if margin < 0 or len(probabilities_NPP) != len(boxes) or not fits:
+        raise ValueError(f"probabilities {probabilities_NPP.shape} do not fit {len(boxes)} {width}x{height} boxes")
     return np.s_[margin : margin + height, margin : margin + width]

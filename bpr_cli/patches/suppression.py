@@ -26,6 +26,7 @@ EVEN_PART = 0.9
 # The same trials: real contours zigzag, so a diagonal step counts a little less than geometry says.
 DIAGONAL_STEP = 0.94
 FIRST_FEW = 32
+LEVEL_KEYS = np.array([4 << 13, 3 << 13, 2 << 13, 1 << 13, 0], np.uint16)  # the best level first
 
 
 def keep_best(
@@ -42,27 +43,30 @@ def keep_best(
         Places (row x width + column) in the order of keeping.
     """
     survivors = _survivors(patch_size, nms_threshold)
-    width, reach = levels_HW.shape[1], survivors.shape[0] // 2
+    width, side = levels_HW.shape[1], survivors.shape[0]
     flat = levels_HW.reshape(-1)
     level_at = flat.data
     kept: list[int] = []
 
     def keep(place: int) -> None:
         y, x = divmod(place, width)
-        top, left = max(0, y - reach), max(0, x - reach)
-        around = levels_HW[top : y + reach + 1, left : x + reach + 1]
-        row, column = top - y + reach, left - x + reach
-        around &= survivors[row : row + around.shape[0], column : column + around.shape[1]]
+        top, left = y - side // 2, x - side // 2
+        row, column = max(0, -top), max(0, -left)
+        around = levels_HW[top + row : top + side, left + column : left + side]
+        part = survivors[row : row + around.shape[0], column : column + around.shape[1]]
+        cv2.bitwise_and(around, part, dst=around)
         kept.append(place)
 
-    for level, places in zip((4, 3, 2, 1), planned or [np.zeros(0, np.int64)] * 4, strict=True):
+    best = int(flat.argmax())
+    while level := level_at[best]:
+        places = planned[4 - level] if planned else np.zeros(0, np.int64)
         while places.size:
             for place in places[:FIRST_FEW].tolist():
                 if level_at[place]:
                     keep(place)
             # Few are left then, so the others are filtered at once instead of visited one by one.
             places = places[FIRST_FEW:]
-            places = places[flat[places] > 0]
+            places = places[flat.take(places) > 0]
         while level_at[best := int(flat.argmax())] == level:
             keep(best)
     return kept
@@ -101,17 +105,16 @@ def contour_order(
     width = mask_HW.shape[1]
     points_xy = np.concatenate(contours)[:, 0].astype(np.int64)
     places = points_xy[:, 1] * width + points_xy[:, 0]
-    levels = levels_HW.reshape(-1)[places]
+    levels = levels_HW.reshape(-1).take(places)
     longest, diagonal = _longest_part(patch_size, nms_threshold)
     stride = np.abs(places[1:] - places[:-1])
     steps = np.ones(len(places))
     np.copyto(steps[:-1], diagonal, where=(stride > 1) & (stride != width))
-    np.copyto(steps, 0.0, where=levels == 0)  # along the image's border
-    lengths = np.array([len(contour) for contour in contours])
-    off_middle = _distance_from_middle(np.cumsum(steps), lengths, longest)
+    steps *= levels > 0  # along the image's border they are no boundary
+    off_middle = _distance_from_middle(steps, [len(contour) for contour in contours], longest)
     # One 16-bit key, 3 bits for the level and 13 for the rank: numpy sorts those by radix.
-    keys = (4 - levels.astype(np.uint16) << 13) + (off_middle * 16382).astype(np.uint16)
-    order = places[np.argsort(keys, kind="stable")]
+    keys = LEVEL_KEYS.take(levels) + (off_middle * 16382).astype(np.uint16)
+    order = places.take(np.argsort(keys, kind="stable"))
     _, *counts = np.bincount(levels, minlength=5).tolist()
     first, second, third, fourth = accumulate(reversed(counts))
     return [order[:first], order[first:second], order[second:third], order[third:fourth]]
@@ -129,20 +132,23 @@ def _longest_part(patch_size: int, nms_threshold: float) -> tuple[float, float]:
     return 2 * EVEN_PART * straight, DIAGONAL_STEP * straight / diagonal
 
 
-def _distance_from_middle(
-    travelled: NDArray[np.float64], lengths: NDArray[np.int64], longest: float
-) -> NDArray[np.float64]:
+def _distance_from_middle(steps: NDArray[np.float64], lengths: list[int], longest: float) -> NDArray[np.float64]:
     """Distance of each contour pixel from the middle of its part, 0..0.5 parts.
 
     Args:
-        travelled: way up to each pixel's end, over all contours one after the other.
+        steps: way from each pixel to the next, over all contours one after the other.
         lengths: number of pixels of each contour.
         longest: largest length of a part.
     """
-    ends = travelled[np.cumsum(lengths) - 1]
-    starts = np.concatenate([[0.0], ends[:-1]])
-    ways = np.maximum(ends - starts, 1.0)
-    parts_per_step = np.ceil(ways / longest) / ways
-    position = (travelled - np.repeat(starts, lengths)) * np.repeat(parts_per_step, lengths)
-    distance: NDArray[np.float64] = np.abs(position - np.floor(position) - 0.5)
-    return distance
+    positions: NDArray[np.float64] = np.cumsum(steps)
+    first, start = 0, 0.0
+    for length in lengths:
+        contour = positions[first : first + length]
+        end = float(contour[-1])
+        way = max(end - start, 1.0)
+        contour -= start
+        contour *= math.ceil(way / longest) / way
+        first, start = first + length, end
+    positions -= np.floor(positions)
+    positions -= 0.5
+    return np.abs(positions, out=positions)

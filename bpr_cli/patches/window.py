@@ -42,10 +42,9 @@ def window_around(mask: Mask, boxes: NDArray[np.int64], *, padding: int = 0, who
         whole_mask: extend the window so that no pixel of the mask is left out.
     """
     width, height = mask.image_width, mask.image_height
-    sides = boxes.T.tolist()  # a few numbers: Python finds the least of them sooner than numpy
-    x1, y1 = (min(side) - padding for side in sides[:2])
-    x2, y2 = (max(side) + padding for side in sides[2:])
     mask_x1, mask_y1, mask_x2, mask_y2 = mask.box_xyxy
+    lefts, tops, rights, bottoms = boxes.T.tolist()  # a few numbers: Python finds the least of them sooner than numpy
+    x1, y1, x2, y2 = min(lefts) - padding, min(tops) - padding, max(rights) + padding, max(bottoms) + padding
     if whole_mask and mask.pixels_HW.size:
         x1, y1, x2, y2 = min(x1, mask_x1), min(y1, mask_y1), max(x2, mask_x2), max(y2, mask_y2)
     x1, x2 = max(0, min(x1, width - 1)), min(width, max(x2, 1))
@@ -58,17 +57,15 @@ def window_around(mask: Mask, boxes: NDArray[np.int64], *, padding: int = 0, who
     return Window(pixels, x1, y1)
 
 
-def box_size(boxes: list[list[int]]) -> tuple[int, int]:
+def box_size(boxes: NDArray[np.int64]) -> tuple[int, int]:
     """Width and height that all boxes share; 0, 0 without boxes.
 
     Raises:
         ValueError: the boxes differ in size, or are empty.
     """
-    if not boxes:
-        return 0, 0
-    x1, y1, x2, y2 = boxes[0]
-    size = x2 - x1, y2 - y1
-    if min(size) < 1 or any((x2 - x1, y2 - y1) != size for x1, y1, x2, y2 in boxes):
+    sizes = {(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes.tolist()}
+    size = sizes.pop() if sizes else (0, 0)
+    if sizes or (len(boxes) and min(size) < 1):
         raise ValueError("the boxes are not of one size")
     return size
 

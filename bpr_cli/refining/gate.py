@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +27,14 @@ def evidence(images_NHWC: NDArray[np.uint8], before_NHW: NDArray[np.uint8], afte
     grey = _grey(images_NHWC)
     strength = _nine(np.maximum, grey, width) - _nine(np.minimum, grey, width)
     old, new = _boundaries(before_NHW.ravel(), after_NHW.ravel(), inside, width)
-    length = np.count_nonzero(old) / 2  # a contour's gradient is two pixels wide: one on either side
-    if not length or not new.any():
+    old_count, new_count = cv2.countNonZero(old), cv2.countNonZero(new)
+    if not old_count or not new_count:
         return 0.0
+    length = old_count / 2  # a contour's gradient is two pixels wide: one on either side
     changed = _middle((before_NHW ^ after_NHW).ravel(), width) & inside
-    moved = np.count_nonzero(changed) / length
+    moved = cv2.countNonZero(changed) / length
     # + 1: a photo may have no edge at all.
-    return float(moved * (_mean(strength, new) + 1) / (_mean(strength, old) + 1))
+    return moved * (_sum(strength, new) / new_count + 1) / (_sum(strength, old) / old_count + 1)
 
 
 def _grey(images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -65,13 +68,15 @@ def _middle(pixels: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     return pixels[width + 1 : -width - 1]
 
 
+@lru_cache(maxsize=32)
 def _inside(count: int, height: int, width: int) -> NDArray[np.uint8]:
-    """1 inside the patches, 0 on their rims; the `_middle` of them."""
+    """1 inside the patches, 0 on their rims; the `_middle` of them. Read-only."""
     inside = np.zeros((count, height, width), np.uint8)
     inside[:, 1:-1, 1:-1] = 1
+    inside.flags.writeable = False  # made once, for all calls
     return _middle(inside.ravel(), width)
 
 
-def _mean(values: NDArray[np.uint8], where: NDArray[np.uint8]) -> float:
-    """Mean of the values where the other array is 1; ten times as fast as `cv2.mean` with a mask."""
-    return cv2.sumElems((values * where)[None])[0] / np.count_nonzero(where)
+def _sum(values: NDArray[np.uint8], where: NDArray[np.uint8]) -> float:
+    """Sum of the values where the other array is 1; a tenth of the time of `cv2.mean` with a mask."""
+    return float(cv2.sumElems((values * where)[None])[0])

@@ -124,9 +124,11 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
         return refined
     asked = EVIDENCE * settings.caution * (1 + CROWDED * job.crowding)
     padding = (job.masks_NHW.shape[-1] - probabilities_NPP.shape[-1]) // 2
-    some = np.linspace(0, len(job.boxes) - 1, min(len(job.boxes), EVIDENCE_PATCHES)).astype(int)
-    refined_NHW = patches.crop_from_mask(refined, job.boxes[some], padding)
-    found = evidence(job.images_NHWC[some], job.masks_NHW[some], refined_NHW)
+    boxes, images_NHWC, masks_NHW = job.boxes, job.images_NHWC, job.masks_NHW
+    if len(boxes) > EVIDENCE_PATCHES:
+        some = np.arange(EVIDENCE_PATCHES) * (len(boxes) - 1) // (EVIDENCE_PATCHES - 1)
+        boxes, images_NHWC, masks_NHW = boxes[some], images_NHWC[some], masks_NHW[some]
+    found = evidence(images_NHWC, masks_NHW, patches.crop_from_mask(refined, boxes, padding))
     return refined if found >= asked else job.mask
 
 

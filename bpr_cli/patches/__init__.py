@@ -10,7 +10,7 @@ pixels, so the border itself is no object boundary.
 
 from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, boundary_scores, propose_boxes, propose_boxes_in
 from bpr_cli.patches.cutting import crop, crop_from_mask, resize_patches
-from bpr_cli.patches.merging import Caution, hann_weights, merge_patches, merge_patches_in
+from bpr_cli.patches.merging import Caution, hann_weights, merge_patches, merge_patches_in, merged_window
 
 __all__ = [
     "SCHEMES",
@@ -22,6 +22,7 @@ __all__ = [
     "hann_weights",
     "merge_patches",
     "merge_patches_in",
+    "merged_window",
     "propose_boxes",
     "propose_boxes_in",
     "resize_patches",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.patches.cutting import crop
-from bpr_cli.patches.window import as_binary, box_size, window_around
+from bpr_cli.patches.window import Window, as_binary, box_size, window_around
 
 HALF = np.float32(0.5)
 
@@ -50,7 +50,7 @@ def merge_patches(
     caution: Caution = PLAIN,
 ) -> NDArray[np.uint8]:
     """`merge_patches_in` for a mask given as a full frame; the result is a new frame, uint8, 0 or 1."""
-    return _merge(as_binary(mask_HW), boxes, probabilities_NPP, weights, caution)
+    return _merge(as_binary(mask_HW), boxes, probabilities_NPP, weights, caution, None)
 
 
 def merge_patches_in(
@@ -79,10 +79,25 @@ def merge_patches_in(
     """
     if len(boxes) == 0:
         return mask
+    merged = merged_window(boxes, probabilities_NPP, mask, weights, caution)
+    return crop_mask(merged.pixels_HW.view(np.bool_), merged.x1, merged.y1, mask.image_height, mask.image_width)
+
+
+def merged_window(
+    boxes: NDArray[np.int64],
+    probabilities_NPP: NDArray[np.float32],
+    mask: Mask,
+    weights: NDArray[np.float32] | None = None,
+    caution: Caution = PLAIN,
+    coarse_NPP: NDArray[np.uint8] | None = None,
+) -> Window:
+    """`merge_patches_in`, for one box or more, before it is cropped: a window with the whole mask and all boxes.
+
+    `coarse_NPP` are the mask's patches of these boxes, where they are at hand; they would be cut again.
+    """
     window = window_around(mask, boxes, whole_mask=True)
     boxes = boxes - (window.x1, window.y1, window.x1, window.y1)
-    merged_HW = _merge(window.pixels_HW, boxes, probabilities_NPP, weights, caution)
-    return crop_mask(merged_HW.view(np.bool_), window.x1, window.y1, mask.image_height, mask.image_width)
+    return window._replace(pixels_HW=_merge(window.pixels_HW, boxes, probabilities_NPP, weights, caution, coarse_NPP))
 
 
 def _merge(
@@ -91,11 +106,17 @@ def _merge(
     probabilities_NPP: NDArray[np.float32],
     weights: NDArray[np.float32] | None,
     caution: Caution,
+    coarse_NPP: NDArray[np.uint8] | None,
 ) -> NDArray[np.uint8]:
     """The merged pixels, a new array, of a window that ends only where the boxes or the image end."""
     rows, columns = _inner_part(boxes, probabilities_NPP)
     # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
-    votes_NPP = _votes(probabilities_NPP[:, rows, columns], boxes, coarse_HW, caution)
+    inner_NPP = probabilities_NPP[:, rows, columns]
+    if caution.margin and len(boxes):
+        coarse_NPP = crop(coarse_HW, boxes) if coarse_NPP is None else coarse_NPP
+        votes_NPP = _cautious_votes(inner_NPP, coarse_NPP, caution.margin)
+    else:
+        votes_NPP = inner_NPP - HALF
     weights_PP = np.ones(votes_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
     balance_HW = np.zeros(coarse_HW.shape, np.float32)
     uncovered_HW = coarse_HW.copy()
@@ -111,49 +132,33 @@ def _merge(
         place = slice(y1, y2), slice(x1, x2)
         cv2.accumulateProduct(*part, balance_HW[place])  # on a part of an array, sooner done than by numpy
         uncovered_HW[place] = 0
-    return (balance_HW > 0).view(np.uint8) | uncovered_HW
+    merged_HW = (balance_HW > 0).view(np.uint8) | uncovered_HW
+    if caution.reach is not None:
+        np.copyto(merged_HW, coarse_HW, where=_is_out_of_reach(coarse_HW, caution.reach))
+    return merged_HW
 
 
-def _votes(
-    probabilities_NPP: NDArray[np.float32], boxes: NDArray[np.int64], coarse_HW: NDArray[np.uint8], caution: Caution
+def _cautious_votes(
+    probabilities_NPP: NDArray[np.float32], coarse_NPP: NDArray[np.uint8], margin: float
 ) -> NDArray[np.float32]:
-    """How far each pixel of each patch is above the mean probability from which on it becomes foreground."""
-    if caution == PLAIN or len(boxes) == 0:
-        return probabilities_NPP - HALF
-    which_NPP = crop(_threshold_of(coarse_HW, caution), boxes)
-    thresholds = np.asarray(cv2.LUT(which_NPP.reshape(1, -1), _thresholds(caution.margin)), np.float32)
-    thresholds_NPP = thresholds.reshape(which_NPP.shape)
-    votes_NPP: NDArray[np.float32] = np.subtract(probabilities_NPP, thresholds_NPP, out=thresholds_NPP)
-    return votes_NPP
+    """Probabilities less their threshold: 0.5 + margin on background, 0.5 - margin on foreground."""
+    flat, coarse = probabilities_NPP.reshape(1, -1), coarse_NPP.reshape(1, -1)
+    votes = cv2.addWeighted(flat, 1.0, coarse, 2 * margin, -0.5 - margin, dtype=cv2.CV_32F)
+    return np.asarray(votes, np.float32).reshape(probabilities_NPP.shape)
 
 
-def _threshold_of(coarse_HW: NDArray[np.uint8], caution: Caution) -> NDArray[np.uint8]:
-    """Which of `_thresholds` holds for each pixel: its class, plus 2 where it must stay; uint8 0..3."""
-    if caution.reach is None:
-        return coarse_HW
-    # The other class is within reach where, one step less far, there is a pixel with both among its neighbours.
+def _is_out_of_reach(coarse_HW: NDArray[np.uint8], reach: int) -> NDArray[np.bool_]:
+    """Where the other class is further away than reach."""
+    # It is within reach where, one step less far, there is a pixel with both among its neighbours.
     near = cv2.morphologyEx(coarse_HW, cv2.MORPH_GRADIENT, _square(1))
-    if caution.reach > 1:
-        cv2.dilate(near, _square(caution.reach - 1), dst=near)
-    far = np.asarray(near, np.uint8) ^ np.uint8(1)
-    # In place: fresh memory would cost more than the sums.
-    far += far
-    far += coarse_HW
-    return far
+    if reach > 1:
+        cv2.dilate(near, _square(reach - 1), dst=near)
+    return np.asarray(near, np.uint8) == 0
 
 
 @lru_cache(maxsize=64)
 def _square(radius: int) -> NDArray[np.uint8]:
     return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-
-
-@lru_cache(maxsize=8)
-def _thresholds(margin: float) -> NDArray[np.float32]:
-    """The mean probability above which a pixel becomes foreground, by `_threshold_of`: (256,) float32."""
-    never, always = 2.0, -1.0
-    table = np.zeros(256, np.float32)
-    table[:4] = 0.5 + margin, 0.5 - margin, never, always
-    return table
 
 
 def _inner_part(boxes: NDArray[np.int64], probabilities_NPP: NDArray[np.float32]) -> tuple[slice, slice]:

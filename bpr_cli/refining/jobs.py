@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli import patches
-from bpr_cli.masks import Mask
+from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.patches.window import Window
 from bpr_cli.refining.gate import evidence
 from bpr_cli.refining.settings import RefineSettings
 
@@ -119,17 +120,24 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
 
     The first pass decides that for all: later ones go on from masks that were found worth it.
     """
+    if len(job.boxes) == 0:
+        return job.mask
     refined = _merge(job, probabilities_NPP, settings)
-    if job.first_mask is not None or not gated(settings) or len(job.boxes) == 0:
-        return refined
-    asked = EVIDENCE * settings.caution * (1 + CROWDED * job.crowding)
-    padding = (job.masks_NHW.shape[-1] - probabilities_NPP.shape[-1]) // 2
+    if job.first_mask is None and gated(settings) and not _is_borne_out(job, refined, settings):
+        return job.mask
+    height, width = job.mask.image_height, job.mask.image_width
+    return crop_mask(refined.pixels_HW.view(np.bool_), refined.x1, refined.y1, height, width)
+
+
+def _is_borne_out(job: Job, refined: Window, settings: RefineSettings) -> bool:
+    """Whether the photo shows enough evidence for a refinement, in some patches without their padding."""
     boxes, images_NHWC, masks_NHW = job.boxes, job.images_NHWC, job.masks_NHW
     if len(boxes) > EVIDENCE_PATCHES:
         some = np.arange(EVIDENCE_PATCHES) * (len(boxes) - 1) // (EVIDENCE_PATCHES - 1)
         boxes, images_NHWC, masks_NHW = boxes[some], images_NHWC[some], masks_NHW[some]
-    found = evidence(images_NHWC, masks_NHW, patches.crop_from_mask(refined, boxes, padding))
-    return refined if found >= asked else job.mask
+    refined_NHW = patches.crop(refined.pixels_HW, boxes - (refined.x1, refined.y1, refined.x1, refined.y1))
+    found = evidence(_inner(images_NHWC, refined_NHW), _inner(masks_NHW, refined_NHW), refined_NHW)
+    return found >= EVIDENCE * settings.caution * (1 + CROWDED * job.crowding)
 
 
 def gated(settings: RefineSettings) -> bool:
@@ -138,16 +146,23 @@ def gated(settings: RefineSettings) -> bool:
     return settings.caution > 0 and settings.scheme != "instance"
 
 
-def _merge(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Mask:
-    if settings.scheme == "instance" and len(job.boxes):
+def _inner(padded: NDArray[np.uint8], like: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Patches without their padding, as the others are."""
+    side = like.shape[-1]
+    padding = (padded.shape[1] - side) // 2
+    return padded[:, padding : padding + side, padding : padding + side]
+
+
+def _merge(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Window:
+    weights, coarse_NPP = None, None
+    if settings.scheme == "instance":
         x1, y1, x2, y2 = job.boxes[0].tolist()
         probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
-    weights = (
-        patches.hann_weights(probabilities_NPP.shape[-1])
-        if settings.blend == "hann" and settings.scheme != "instance"
-        else None
-    )
-    return patches.merge_patches_in(job.boxes, probabilities_NPP, job.mask, weights, _caution(job.mask, settings))
+    else:
+        weights = patches.hann_weights(probabilities_NPP.shape[-1]) if settings.blend == "hann" else None
+        coarse_NPP = _inner(job.masks_NHW, probabilities_NPP)
+    caution = _caution(job.mask, settings)
+    return patches.merged_window(job.boxes, probabilities_NPP, job.mask, weights, caution, coarse_NPP)
 
 
 def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:

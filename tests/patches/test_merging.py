@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -120,6 +120,16 @@ def test_reach_keeps_what_is_far_from_the_coarse_boundary(frame, boxes, seed, re
     assert np.array_equal(patches.merge_patches(boxes, probabilities, frame, caution=caution), expected)
     mask = crop_mask(frame, 0, 0, *frame.shape)
     assert np.array_equal(to_frame(patches.merge_patches_in(boxes, probabilities, mask, caution=caution)), expected)
+
+
+@given(frames, boxes_anywhere, st.integers(0, 99))
+def test_patches_of_the_mask_at_hand_change_nothing(frame, boxes, seed):
+    assume(len(boxes))
+    mask, probabilities = crop_mask(frame, 0, 0, *frame.shape), random_probabilities(boxes, seed)
+    given = boxes, probabilities, mask, None, patches.Caution(margin=0.2)
+    merged = patches.merged_window(*given, patches.crop_from_mask(mask, boxes))
+    assert merged[1:] == patches.merged_window(*given)[1:]
+    assert np.array_equal(merged.pixels_HW, patches.merged_window(*given).pixels_HW)
 
 
 @given(frames, boxes_anywhere, st.integers(0, 99), st.integers(1, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from bpr_cli.network.devices import autocast_dtype, precision_name
 from bpr_cli.network.graph import fold_batch_norm
 from bpr_cli.network.hrnet import FOREGROUND, resize_logits
 from bpr_cli.network.inputs import prepare
+from bpr_cli.network.recording import Recording, record_cuda_graph
 
 
 class TorchEngine:
@@ -28,6 +30,7 @@ class TorchEngine:
 
     Attributes:
         max_batch: largest batch that fitted so far after running out of memory; None: not yet met.
+        recordings: without and with flips; on CUDA full batches are replayed as a graph.
     """
 
     name = "torch"
@@ -40,6 +43,8 @@ class TorchEngine:
         folded = fold_batch_norm(copy.deepcopy(module).eval())
         self.module = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.max_batch: int | None = None
+        record = record_cuda_graph if device.type == "cuda" else None
+        self.recordings = {False: Recording(record), True: Recording(record)}
 
     def predict(
         self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
@@ -67,10 +72,8 @@ class TorchEngine:
     def _run(self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool) -> Tensor:
         images, masks = self._upload(images_NHWC), self._upload(masks_NHW)
         inputs = prepare(images, masks, self.config.input_size)
-        probabilities = self._probabilities(inputs, images.shape[1])
-        if flips:
-            probabilities = (probabilities + self._probabilities(inputs.flip(3), images.shape[1]).flip(2)) / 2
-        return probabilities.cpu()
+        compute = partial(self._probabilities, size=images.shape[1], flips=flips)
+        return self.recordings[flips].run(compute, inputs).cpu()
 
     def _upload(self, array: NDArray[np.uint8]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -78,7 +81,10 @@ class TorchEngine:
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
 
-    def _probabilities(self, inputs: Tensor, size: int) -> Tensor:
+    def _probabilities(self, inputs: Tensor, size: int, flips: bool) -> Tensor:
+        if flips:
+            mirrored = self._probabilities(inputs.flip(3), size, flips=False).flip(2)
+            return (self._probabilities(inputs, size, flips=False) + mirrored) / 2
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             logits = self.module(inputs)
         return torch.softmax(resize_logits(logits.float(), (size, size)), dim=1)[:, FOREGROUND]
@@ -92,5 +98,7 @@ class TorchEngine:
                 f"one patch does not fit the memory of {self.device}", remedy="Use --device cpu or a smaller model"
             ) from error
         self.max_batch = batch // 2
+        for recording in self.recordings.values():
+            recording.forget()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

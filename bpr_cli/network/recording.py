@@ -1,4 +1,4 @@
-"""Computations recorded as CUDA graphs: a replay launches a network's thousand kernels at once, not one by one.
+"""Computations recorded as CUDA graphs: a replay launches all of a network's kernels (davis-w18s: some 670) at once.
 
 A graph holds for one shape of input, and takes a few batches' time to record, so only a shape that comes again and
 again is recorded. What cannot be recorded, or answers otherwise than before, is computed as before.

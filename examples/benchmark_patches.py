@@ -3,7 +3,7 @@
     python examples/benchmark_patches.py --results examples/davis/results.json --images examples/davis/images \
         --gt examples/davis/gt.json --scale 1,3
 
-An instance's way: RLE to mask, boxes, image patches and mask patches, merge (and the gate: does the photo bear the
+An instance's way: RLE to mask, boxes, patches of image and mask, merge (and the gate: does the photo bear the
 change out?), mask to RLE. The patches that are merged are davis-fast's, predicted before the clock runs. Scale 3 makes
 photos and masks three times as large (masks by nearest neighbour) and keeps the patch size. Each stage's time is the
 least of several rounds over one photo's instances.
@@ -27,13 +27,14 @@ from pycocotools import mask as coco_mask
 from bpr_cli import patches
 from bpr_cli.formats.images import read_image
 from bpr_cli.masks import decode_rle, encode_rle
+from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.engine import Network, open_network
-from bpr_cli.refining.jobs import Job, paste
+from bpr_cli.refining.jobs import cut_job, paste
 from bpr_cli.refining.settings import RefineSettings
 
 SETTINGS = RefineSettings()  # the defaults: what `bpr refine` does
 MODEL = "davis-fast"
-EXTRACTION_AND_REASSEMBLY = ("boxes", "image patches", "mask patches", "merge")
+EXTRACTION_AND_REASSEMBLY = ("boxes", "patches", "merge")
 STAGES = ("decode", *EXTRACTION_AND_REASSEMBLY, "encode")
 BASELINE = "pycocotools"
 
@@ -49,21 +50,22 @@ def predict(network: Network, image_HWC: np.ndarray, rle: dict[str, Any], thresh
     """The network's answer to an instance's patches."""
     mask = decode_rle(rle)
     boxes = patches.propose_boxes_in(mask, network.config.patch_size, threshold)
-    return network.engine.predict(patches.crop(image_HWC, boxes), patches.crop_from_mask(mask, boxes))
+    job = cut_job(0, image_HWC, mask, boxes, network.config, SETTINGS)
+    return network.engine.predict(job.images_NHWC, job.masks_NHW)
 
 
-def run_stages(image_HWC: np.ndarray, rle: dict[str, Any], probabilities: np.ndarray, threshold: float) -> list[float]:
+def run_stages(
+    config: ModelConfig, image_HWC: np.ndarray, rle: dict[str, Any], probabilities: np.ndarray, threshold: float
+) -> list[float]:
     """Seconds of each of STAGES, then of the baseline."""
     clock = [time.perf_counter()]
     mask = decode_rle(rle)
     clock.append(time.perf_counter())
-    boxes = patches.propose_boxes_in(mask, probabilities.shape[-1], threshold)
+    boxes = patches.propose_boxes_in(mask, config.patch_size, threshold)
     clock.append(time.perf_counter())
-    image_patches = patches.crop(image_HWC, boxes)
+    job = cut_job(0, image_HWC, mask, boxes, config, SETTINGS)
     clock.append(time.perf_counter())
-    mask_patches = patches.crop_from_mask(mask, boxes)
-    clock.append(time.perf_counter())
-    merged = paste(Job(0, image_HWC, mask, boxes, image_patches, mask_patches), probabilities, SETTINGS)
+    merged = paste(job, probabilities, SETTINGS)
     clock.append(time.perf_counter())
     encode_rle(merged)
     clock.append(time.perf_counter())
@@ -86,7 +88,9 @@ def measure(
         answers = [predict(network, image_HWC, rle, threshold) for rle in rles]
         trials = []
         for _ in range(rounds):
-            stages = [run_stages(image_HWC, *pair, threshold) for pair in zip(rles, answers, strict=True)]
+            stages = [
+                run_stages(network.config, image_HWC, *pair, threshold) for pair in zip(rles, answers, strict=True)
+            ]
             trials.append(np.sum(stages, axis=0))
         seconds += np.min(trials, axis=0)
         count += len(rles)

@@ -11,11 +11,13 @@ pixels, so the border itself is no object boundary.
 from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, boundary_scores, propose_boxes, propose_boxes_in
 from bpr_cli.patches.cutting import crop, crop_from_mask, resize_patches
 from bpr_cli.patches.merging import Caution, hann_weights, merge_patches, merge_patches_in, merged_window
+from bpr_cli.patches.window import Window, window_around
 
 __all__ = [
     "SCHEMES",
     "TIE_ORDERS",
     "Caution",
+    "Window",
     "boundary_scores",
     "crop",
     "crop_from_mask",
@@ -26,4 +28,5 @@ __all__ = [
     "propose_boxes",
     "propose_boxes_in",
     "resize_patches",
+    "window_around",
 ]

@@ -79,23 +79,22 @@ def merge_patches_in(
     """
     if len(boxes) == 0:
         return mask
-    merged = merged_window(boxes, probabilities_NPP, mask, weights, caution)
+    merged = merged_window(window_around(mask, boxes, whole_mask=True), boxes, probabilities_NPP, weights, caution)
     return crop_mask(merged.pixels_HW.view(np.bool_), merged.x1, merged.y1, mask.image_height, mask.image_width)
 
 
 def merged_window(
+    window: Window,
     boxes: NDArray[np.int64],
     probabilities_NPP: NDArray[np.float32],
-    mask: Mask,
     weights: NDArray[np.float32] | None = None,
     caution: Caution = PLAIN,
     coarse_NPP: NDArray[np.uint8] | None = None,
 ) -> Window:
-    """`merge_patches_in`, for one box or more, before it is cropped: a window with the whole mask and all boxes.
+    """`merge_patches_in` where a window with the whole coarse mask and all boxes (`window_around`) is at hand.
 
-    `coarse_NPP` are the mask's patches of these boxes, where they are at hand; they would be cut again.
+    `coarse_NPP` are the coarse mask's patches of these boxes, if they are at hand too; else they are cut.
     """
-    window = window_around(mask, boxes, whole_mask=True)
     boxes = boxes - (window.x1, window.y1, window.x1, window.y1)
     return window._replace(pixels_HW=_merge(window.pixels_HW, boxes, probabilities_NPP, weights, caution, coarse_NPP))
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from bpr_cli import patches
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.patches.window import Window
 from bpr_cli.refining.gate import evidence
 from bpr_cli.refining.settings import RefineSettings
 
@@ -45,6 +44,7 @@ class Job:
         mask: the coarse mask.
         boxes: (N, 4) where its patches lie, x1 y1 x2 y2, without padding.
         images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
+        window: the coarse mask around its patches; None without patches.
         crowding: share of its boundary that has other objects beside it, 0..1.
         first_mask: in a later pass, whose coarse mask is the one refined before, the first pass's coarse mask.
         patch_count: patches of all passes up to this one.
@@ -56,6 +56,7 @@ class Job:
     boxes: NDArray[np.int64]
     images_NHWC: NDArray[np.uint8]
     masks_NHW: NDArray[np.uint8]
+    window: patches.Window | None
     crowding: float = 0.0
     first_mask: Mask | None = None
     patch_count: int = 0
@@ -90,12 +91,21 @@ def cut_job(
 ) -> Job:
     """Cut the patches of given boxes."""
     image_patches = patches.crop(image_HWC, boxes, config.padding)
-    mask_patches = patches.crop_from_mask(mask, boxes, config.padding)
+    window = patches.window_around(mask, boxes, whole_mask=True) if len(boxes) else None
+    if window is None or config.padding:
+        mask_patches = patches.crop_from_mask(mask, boxes, config.padding)
+    else:
+        mask_patches = _crop_from(window, boxes)
     if settings.scheme == "instance":
         patch_size = config.patch_size
         image_patches = patches.resize_patches(image_patches, patch_size, patch_size, cv2.INTER_LINEAR)
         mask_patches = patches.resize_patches(mask_patches, patch_size, patch_size, cv2.INTER_NEAREST)
-    return Job(index, image_HWC, mask, boxes, image_patches, mask_patches, crowding, patch_count=len(boxes))
+    return Job(index, image_HWC, mask, boxes, image_patches, mask_patches, window, crowding, patch_count=len(boxes))
+
+
+def _crop_from(window: patches.Window, boxes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """A mask's patches of boxes, cut from a window that ends only where the boxes or the image end."""
+    return patches.crop(window.pixels_HW, boxes - (window.x1, window.y1, window.x1, window.y1))
 
 
 def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], config: ModelConfig, settings: RefineSettings) -> Job:
@@ -109,6 +119,7 @@ def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], config: ModelCon
             boxes=np.empty((0, 4), np.int64),
             images_NHWC=np.empty((0, *job.images_NHWC.shape[1:]), np.uint8),
             masks_NHW=np.empty((0, *job.masks_NHW.shape[1:]), np.uint8),
+            window=None,
             first_mask=job.came_in,
         )
     new = prepare_job(job.index, job.image_HWC, refined, config, settings, job.crowding)
@@ -120,22 +131,22 @@ def paste(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSett
 
     The first pass decides that for all: later ones go on from masks that were found worth it.
     """
-    if len(job.boxes) == 0:
+    if job.window is None:
         return job.mask
-    refined = _merge(job, probabilities_NPP, settings)
+    refined = _merge(job, job.window, probabilities_NPP, settings)
     if job.first_mask is None and gated(settings) and not _is_borne_out(job, refined, settings):
         return job.mask
     height, width = job.mask.image_height, job.mask.image_width
     return crop_mask(refined.pixels_HW.view(np.bool_), refined.x1, refined.y1, height, width)
 
 
-def _is_borne_out(job: Job, refined: Window, settings: RefineSettings) -> bool:
+def _is_borne_out(job: Job, refined: patches.Window, settings: RefineSettings) -> bool:
     """Whether the photo shows enough evidence for a refinement, in some patches without their padding."""
     boxes, images_NHWC, masks_NHW = job.boxes, job.images_NHWC, job.masks_NHW
     if len(boxes) > EVIDENCE_PATCHES:
         some = np.arange(EVIDENCE_PATCHES) * (len(boxes) - 1) // (EVIDENCE_PATCHES - 1)
         boxes, images_NHWC, masks_NHW = boxes[some], images_NHWC[some], masks_NHW[some]
-    refined_NHW = patches.crop(refined.pixels_HW, boxes - (refined.x1, refined.y1, refined.x1, refined.y1))
+    refined_NHW = _crop_from(refined, boxes)
     found = evidence(_inner(images_NHWC, refined_NHW), _inner(masks_NHW, refined_NHW), refined_NHW)
     return found >= EVIDENCE * settings.caution * (1 + CROWDED * job.crowding)
 
@@ -153,7 +164,9 @@ def _inner(padded: NDArray[np.uint8], like: NDArray[np.generic]) -> NDArray[np.u
     return padded[:, padding : padding + side, padding : padding + side]
 
 
-def _merge(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> Window:
+def _merge(
+    job: Job, window: patches.Window, probabilities_NPP: NDArray[np.float32], settings: RefineSettings
+) -> patches.Window:
     weights, coarse_NPP = None, None
     if settings.scheme == "instance":
         x1, y1, x2, y2 = job.boxes[0].tolist()
@@ -162,7 +175,7 @@ def _merge(job: Job, probabilities_NPP: NDArray[np.float32], settings: RefineSet
         weights = patches.hann_weights(probabilities_NPP.shape[-1]) if settings.blend == "hann" else None
         coarse_NPP = _inner(job.masks_NHW, probabilities_NPP)
     caution = _caution(job.mask, settings)
-    return patches.merged_window(job.boxes, probabilities_NPP, job.mask, weights, caution, coarse_NPP)
+    return patches.merged_window(window, job.boxes, probabilities_NPP, weights, caution, coarse_NPP)
 
 
 def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:

@@ -125,11 +125,12 @@ def test_reach_keeps_what_is_far_from_the_coarse_boundary(frame, boxes, seed, re
 @given(frames, boxes_anywhere, st.integers(0, 99))
 def test_patches_of_the_mask_at_hand_change_nothing(frame, boxes, seed):
     assume(len(boxes))
-    mask, probabilities = crop_mask(frame, 0, 0, *frame.shape), random_probabilities(boxes, seed)
-    given = boxes, probabilities, mask, None, patches.Caution(margin=0.2)
+    mask = crop_mask(frame, 0, 0, *frame.shape)
+    window = patches.window_around(mask, boxes, whole_mask=True)
+    given = window, boxes, random_probabilities(boxes, seed), None, patches.Caution(margin=0.2)
     merged = patches.merged_window(*given, patches.crop_from_mask(mask, boxes))
-    assert merged[1:] == patches.merged_window(*given)[1:]
     assert np.array_equal(merged.pixels_HW, patches.merged_window(*given).pixels_HW)
+    assert merged[1:] == window[1:]
 
 
 @given(frames, boxes_anywhere, st.integers(0, 99), st.integers(1, 3))

@@ -33,6 +33,7 @@ def make_job(index: int, count: int) -> Job:
         boxes,
         images,
         images[..., 0],
+        None,
     )
 
 

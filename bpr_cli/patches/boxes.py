@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -75,9 +77,8 @@ def propose_boxes_in(
     if scheme == "instance":
         return _instance_box(mask)
     if scheme == "grid":
-        return _inside(_grid_corners(mask, patch_size), mask, patch_size)
-    centres_xy = _dense_centres(mask, patch_size, nms_threshold, tie_order)
-    return _inside(centres_xy - patch_size // 2, mask, patch_size)
+        return _boxes_at(_grid_corners(mask, patch_size).tolist(), mask, patch_size)
+    return _boxes_at(_dense_corners(mask, patch_size, nms_threshold, tie_order), mask, patch_size)
 
 
 def _levels(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -88,8 +89,8 @@ def _levels(mask_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.minimum(counts, 9 - counts, dtype=np.uint8)
 
 
-def _dense_centres(mask: Mask, patch_size: int, nms_threshold: float, tie_order: str) -> NDArray[np.int64]:
-    """(N, 2) int64 x y: the boundary pixels that greedy NMS keeps, best first."""
+def _dense_corners(mask: Mask, patch_size: int, nms_threshold: float, tie_order: str) -> list[tuple[int, int]]:
+    """x y of the top left corners of squares around the boundary pixels that greedy NMS keeps, best first."""
     window = window_with_ring(mask)
     levels = _levels(window.pixels_HW)
     width = levels.shape[1]
@@ -97,8 +98,8 @@ def _dense_centres(mask: Mask, patch_size: int, nms_threshold: float, tie_order:
     if tie_order == "contour":
         planned = contour_order(window.pixels_HW, levels, patch_size, nms_threshold)
     places = keep_best(levels, planned, patch_size, nms_threshold)
-    centres = [(place % width + window.x1, place // width + window.y1) for place in places]
-    return np.array(centres, np.int64).reshape(-1, 2)
+    left, top = window.x1 - patch_size // 2, window.y1 - patch_size // 2
+    return [(place % width + left, place // width + top) for place in places]
 
 
 def _grid_corners(mask: Mask, patch_size: int) -> NDArray[np.int64]:
@@ -123,10 +124,12 @@ def _instance_box(mask: Mask) -> NDArray[np.int64]:
     return np.array([tight.box_xyxy] if has_boundary else [], np.int64).reshape(-1, 4)
 
 
-def _inside(corners_xy: NDArray[np.int64], mask: Mask, patch_size: int) -> NDArray[np.int64]:
+def _boxes_at(corners_xy: Iterable[Sequence[int]], mask: Mask, patch_size: int) -> NDArray[np.int64]:
     """Boxes with these top left corners, shifted inside the image padded to at least one patch."""
-    room = np.array((max(0, mask.image_width - patch_size), max(0, mask.image_height - patch_size)))
-    boxes = np.empty((len(corners_xy), 4), np.int64)
-    np.minimum(np.maximum(corners_xy, 0), room, out=boxes[:, :2])
-    np.add(boxes[:, :2], patch_size, out=boxes[:, 2:])
-    return boxes
+    last_x, last_y = max(0, mask.image_width - patch_size), max(0, mask.image_height - patch_size)
+    boxes = []
+    for x, y in corners_xy:
+        x1 = 0 if x < 0 else min(x, last_x)
+        y1 = 0 if y < 0 else min(y, last_y)
+        boxes.append((x1, y1, x1 + patch_size, y1 + patch_size))
+    return np.array(boxes, np.int64).reshape(-1, 4)

@@ -38,7 +38,7 @@ def evidence(images_NHWC: NDArray[np.uint8], before_NHW: NDArray[np.uint8], afte
 
 
 def _grey(images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = cv2.cvtColor(images_NHWC.reshape(-1, *images_NHWC.shape[2:]), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(images_NHWC.reshape(len(images_NHWC), -1, 3), cv2.COLOR_RGB2GRAY)
     return np.asarray(grey, np.uint8).ravel()
 
 
@@ -59,7 +59,8 @@ def _nine(choose: np.ufunc, pixels: NDArray[np.uint8], width: int) -> NDArray[np
     row or patch. Whole arrays against themselves shifted take a fifth of the time of `cv2.morphologyEx`.
     """
     for step in (1, width):
-        pixels = choose(choose(pixels[: -2 * step], pixels[step:-step]), pixels[2 * step :])
+        two = choose(pixels[: -2 * step], pixels[step:-step])
+        pixels = choose(two, pixels[2 * step :], out=two)
     return pixels
 
 

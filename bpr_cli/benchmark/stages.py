@@ -20,6 +20,7 @@ from bpr_cli.formats.records import Instance
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, encode_rle
 from bpr_cli.network.engine import Engine, Network
+from bpr_cli.network.recording import RECORD_AT
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.jobs import cut_job, paste
@@ -115,7 +116,7 @@ def _warm_up(refiner: Refiner) -> None:
     for engine, config in refiner.networks:
         side = config.patch_size + 2 * config.padding
         shape = (refiner.batch_size, side, side)
-        for _ in range(2):
+        for _ in range(RECORD_AT):
             engine.predict(np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8), flips=refiner.settings.flips)
 
 

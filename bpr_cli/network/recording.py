@@ -18,11 +18,11 @@ Record = Callable[[Compute, Tensor], Compute]
 
 RECORD_AT = 3  # times that a shape must have come
 WARM_UP = 2  # runs before recording, in which libraries choose their kernels and take their memory
-TOLERANCE = 1e-2  # of probabilities; kernels chosen anew round otherwise, a broken graph gives something else entirely
+TOLERANCE = 1e-2  # of probabilities, on average; kernels chosen anew may round otherwise, a broken graph is far off
 
 
 class Recording:
-    """Replays a computation for the input shape that comes most, once it is recorded.
+    """Replays a computation for the largest batch that came often, once that is recorded.
 
     Args:
         record: turns a computation and an example of its input into a replay, which may give the same tensor each
@@ -32,41 +32,44 @@ class Recording:
     def __init__(self, record: Record | None) -> None:
         self._record = record
         self._seen: Counter[torch.Size] = Counter()
-        self._shape: torch.Size | None = None
+        self._shape = torch.Size((0,))
         self._replay: Compute | None = None
 
     def run(self, compute: Compute, inputs: Tensor) -> Tensor:
-        """`compute(inputs)`; `compute` must be the same for all inputs of a shape."""
+        """`compute(inputs)`, valid until the next call; `compute` must be the same for all inputs of a shape."""
         if self._replay is not None and inputs.shape == self._shape:
             return self._replay(inputs)
         outputs = compute(inputs)
-        if self._record is not None and self._replay is None:
+        if self._record is not None and len(inputs) > self._shape[0]:
             self._seen[inputs.shape] += 1
             if self._seen[inputs.shape] == RECORD_AT:
                 self._try(self._record, compute, inputs, outputs)
         return outputs
 
-    def forget(self) -> None:
-        """Give the recording's memory back, and record no more."""
+    def forget(self) -> bool:
+        """Give the recording's memory back, and record no more; whether there was one."""
+        held = self._replay is not None
         self._record = self._replay = None
+        return held
 
     def _try(self, record: Record, compute: Compute, inputs: Tensor, expected: Tensor) -> None:
         try:
-            replay = record(compute, inputs)
-            difference = float((replay(inputs) - expected).abs().max())
+            replay = record(compute, torch.zeros_like(inputs))  # not the inputs: a replay must heed those it gets
+            difference = float((replay(inputs) - expected).abs().mean())
         except RuntimeError as error:
-            problem = f"cannot be recorded as a CUDA graph ({str(error).splitlines()[0]})"
+            reason = str(error).partition("\n")[0]
+            problem = f"cannot be recorded as a CUDA graph ({reason})"
         else:
             if difference <= TOLERANCE:
                 self._shape, self._replay = inputs.shape, replay
                 return
-            problem = f"gives other probabilities as a CUDA graph, by up to {difference:.2g}"
+            problem = f"gives other probabilities as a CUDA graph, by {difference:.2g} on average"
         self.forget()
-        warnings.warn(f"the network {problem}; its kernels go on being launched one by one", stacklevel=2)
+        warnings.warn(f"the network {problem}; its kernels go on being launched one by one", stacklevel=1)
 
 
 def record_cuda_graph(compute: Compute, example: Tensor) -> Compute:
-    """Record a computation on the example's device.
+    """Record a computation on the example's device; the example is not changed.
 
     Raises:
         RuntimeError: out of memory, or the computation does what a graph cannot hold.
@@ -76,13 +79,13 @@ def record_cuda_graph(compute: Compute, example: Tensor) -> Compute:
         # Warm-up and recording share a stream other than the default one, as graphs demand.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
+        graph = torch.cuda.CUDAGraph()
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 compute(inputs)
-        graph = torch.cuda.CUDAGraph()
-        # "thread_local": threads that read photos meanwhile are no danger to it.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            outputs = compute(inputs)
+            # "thread_local": threads that read photos meanwhile are no danger to it.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                outputs = compute(inputs)
 
     def replay(new: Tensor) -> Tensor:
         inputs.copy_(new)

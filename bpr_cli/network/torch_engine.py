@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from threading import Lock
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class TorchEngine:
 
     Attributes:
         max_batch: largest batch that fitted so far after running out of memory; None: not yet met.
-        recordings: without and with flips; on CUDA full batches are replayed as a graph.
+        recordings: without and with flips; on CUDA, batches of the size that comes often are replayed as a graph.
     """
 
     name = "torch"
@@ -44,6 +45,7 @@ class TorchEngine:
         self.module = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.max_batch: int | None = None
         record = record_cuda_graph if device.type == "cuda" else None
+        self._lock = Lock()  # a replay's input and output are the same tensors for all threads
         self.recordings = {False: Recording(record), True: Recording(record)}
 
     def predict(
@@ -62,7 +64,7 @@ class TorchEngine:
             try:
                 probabilities = self._run(images_NHWC[start:stop], masks_NHW[start:stop], flips)
             except RuntimeError as error:
-                self._halve(stop - start, error)
+                self._make_room(stop - start, error)
                 continue
             output[start:stop] = probabilities[:, padding : padding + size, padding : padding + size].numpy()
             start = stop
@@ -73,7 +75,8 @@ class TorchEngine:
         images, masks = self._upload(images_NHWC), self._upload(masks_NHW)
         inputs = prepare(images, masks, self.config.input_size)
         compute = partial(self._probabilities, size=images.shape[1], flips=flips)
-        return self.recordings[flips].run(compute, inputs).cpu()
+        with self._lock:
+            return self.recordings[flips].run(compute, inputs).cpu()
 
     def _upload(self, array: NDArray[np.uint8]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -89,16 +92,17 @@ class TorchEngine:
             logits = self.module(inputs)
         return torch.softmax(resize_logits(logits.float(), (size, size)), dim=1)[:, FOREGROUND]
 
-    def _halve(self, batch: int, error: RuntimeError) -> None:
-        """After running out of memory: go on with half the batch; any other error is passed on."""
+    def _make_room(self, batch: int, error: RuntimeError) -> None:
+        """After running out of memory: go on without recordings, or else with half the batch; other errors pass."""
         if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
             raise error
+        held = [recording.forget() for recording in self.recordings.values()]
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if any(held):
+            return
         if batch == 1:
             raise InputError(
                 f"one patch does not fit the memory of {self.device}", remedy="Use --device cpu or a smaller model"
             ) from error
         self.max_batch = batch // 2
-        for recording in self.recordings.values():
-            recording.forget()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()

@@ -26,7 +26,7 @@ EVEN_PART = 0.9
 # The same trials: real contours zigzag, so a diagonal step counts a little less than geometry says.
 DIAGONAL_STEP = 0.94
 FIRST_FEW = 32
-LEVEL_KEYS = np.array([4 << 13, 3 << 13, 2 << 13, 1 << 13, 0], np.uint16)  # the best level first
+LEVEL_KEYS = np.array([4 << 13, 3 << 13, 2 << 13, 1 << 13, 0], np.uint16)  # of levels 0 to 4; the least sorts first
 
 
 def keep_best(

@@ -158,7 +158,7 @@ def gated(settings: RefineSettings) -> bool:
 
 
 def _inner(padded: NDArray[np.uint8], like: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Patches without their padding, as the others are."""
+    """The middle of patches, as large as the others: without the padding."""
     side = like.shape[-1]
     padding = (padded.shape[1] - side) // 2
     return padded[:, padding : padding + side, padding : padding + side]

@@ -89,17 +89,44 @@ def test_answers_that_are_no_numbers_are_not_recorded():
         run_often(Recording(Recorder(float("nan"))), torch.ones(2))
 
 
-def test_out_of_memory_gives_the_recordings_memory_back():
+def test_a_replay_that_does_not_heed_its_input_is_refused():
+    def record_deaf(compute, example):
+        answer = compute(example)
+        return lambda new: answer
+
+    with pytest.warns(UserWarning, match="other probabilities"):
+        run_often(Recording(record_deaf), torch.ones(2))
+
+
+def test_a_larger_batch_takes_the_recordings_place():
+    recorder = Recorder()
+    recording = Recording(recorder)
+    for size in (2, 5, 3):
+        run_often(recording, torch.rand(size))
+    assert recorder.recorded == [(2,), (5,)]
+    replays = recorder.replays
+    inputs = torch.rand(5)
+    assert torch.equal(recording.run(torch.sin, inputs), torch.sin(inputs))
+    assert recorder.replays == replays + 1
+
+
+def test_out_of_memory_first_gives_the_recordings_memory_back_then_halves_the_batch():
     engine, recorder = TorchEngine(Greedy(4), ModelConfig(), CPU, "fp32"), Recorder()
     engine.recordings[False] = Recording(recorder)
     images, masks = seeded_patches(12)
     for _ in range(RECORD_AT + 1):
         engine.predict(images[:4], masks[:4])
-    before = recorder.replays
-    assert before
+    replays = recorder.replays
+    assert replays
+    engine.module.limit = 100
     engine.predict(images, masks)
+    assert engine.max_batch is None
+    engine.module.limit = 4
+    assert engine.predict(images, masks).shape == (12, 64, 64)
+    assert engine.max_batch == 3
+    engine.max_batch = None
     engine.predict(images[:4], masks[:4])
-    assert (recorder.replays, engine.max_batch) == (before, 3)
+    assert recorder.replays == replays
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -110,3 +137,20 @@ def test_a_cuda_graph_computes_the_same():
     for _ in range(3):
         new = torch.rand_like(inputs)
         assert torch.allclose(replay(new), torch.softmax(new @ weights, dim=1), atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+@pytest.mark.parametrize("flips", [False, True])
+def test_on_cuda_an_engine_records_and_answers_as_before(precision, flips):
+    device = torch.device("cuda", torch.cuda.device_count() - 1)
+    engine, plain = (TorchEngine(seeded_network(), ModelConfig(), device, precision) for _ in range(2))
+    plain.recordings = {False: Recording(None), True: Recording(None)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(RECORD_AT + 2):
+            images, masks = seeded_patches(8)
+            images = np.roll(images, seed, axis=1)
+            answer = engine.predict(images, masks, flips)
+            assert np.abs(answer - plain.predict(images, masks, flips)).mean() < 1e-3
+    assert engine.recordings[flips].forget()

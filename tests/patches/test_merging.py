@@ -127,9 +127,9 @@ def test_patches_of_the_mask_at_hand_change_nothing(frame, boxes, seed):
     assume(len(boxes))
     mask = crop_mask(frame, 0, 0, *frame.shape)
     window = patches.window_around(mask, boxes, whole_mask=True)
-    given = window, boxes, random_probabilities(boxes, seed), None, patches.Caution(margin=0.2)
-    merged = patches.merged_window(*given, patches.crop_from_mask(mask, boxes))
-    assert np.array_equal(merged.pixels_HW, patches.merged_window(*given).pixels_HW)
+    arguments = window, boxes, random_probabilities(boxes, seed), None, patches.Caution(margin=0.2)
+    merged = patches.merged_window(*arguments, patches.crop_from_mask(mask, boxes))
+    assert np.array_equal(merged.pixels_HW, patches.merged_window(*arguments).pixels_HW)
     assert merged[1:] == window[1:]
 
 

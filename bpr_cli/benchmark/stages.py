@@ -151,7 +151,7 @@ def _one_image(
     with times.timing("decode"):
         masks = [decode_mask(instance, *image_HWC.shape[:2]) for instance in instances]
     with times.timing("crowding"):
-        crowded = crowding(masks)
+        crowded = crowding(masks, [instance.score for instance in instances])
     for instance, mask, share in zip(instances, masks, crowded, strict=True):
         with times.timing("boxes"):
             boxes = patches.propose_boxes_in(mask, config.patch_size, settings.nms_threshold, settings.scheme)

@@ -22,17 +22,23 @@ NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
 SURROUNDINGS = np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)
 
 
-def crowding(masks: Sequence[Mask]) -> list[float]:
+def crowding(masks: Sequence[Mask], scores: Sequence[float | None] | None = None) -> list[float]:
     """How crowded each mask of one image is.
+
+    A neighbour counts by how likely it is an object, beside the mask's own likelihood: its score as a share of the
+    mask's, 1 at most. So the many detections of next to no score in a file that was not cut make nothing crowded.
 
     Args:
         masks: all masks of the image; empty ones have no boundary and are nobody's neighbour.
+        scores: of each mask, 0 or more; None for masks that are certain (annotations).
 
     Returns:
-        For each the share of its boundary, 0..1, that has another object within some 16 px.
+        For each the share of its boundary, 0..1, that has another object within some 16 px; each stretch counts by
+        the likeliest object beside it.
     """
     if len(masks) < 2:
         return [0.0] * len(masks)
+    likelihoods = np.array([1.0 if score is None else score for score in scores or [None] * len(masks)])
     cells_NHW = np.array([_cells(mask) for mask in masks])
     sizes = np.count_nonzero(cells_NHW, axis=(1, 2))
     boxes = np.array([mask.box_xyxy for mask in masks])
@@ -48,8 +54,16 @@ def crowding(masks: Sequence[Mask]) -> list[float]:
         # Small neighbours may share cells without sharing pixels.
         for place in np.flatnonzero(~is_neighbour):
             is_neighbour[place] = not _is_same(masks[index], masks[np.flatnonzero(close)[place]])
-        shares.append(_share_beside(own_HW, others_NHW[is_neighbour]))
+        weights = _relative(likelihoods[close], likelihoods[index])[is_neighbour]
+        shares.append(_share_beside(own_HW, others_NHW[is_neighbour], weights))
     return shares
+
+
+def _relative(scores: NDArray[np.float64], own: float) -> NDArray[np.float32]:
+    """Scores as shares of the own one, 1 at most; beside an object of no score each counts in full."""
+    if own <= 0:
+        return np.ones(len(scores), np.float32)
+    return np.clip(scores / own, 0.0, 1.0).astype(np.float32)
 
 
 def _is_same(first: Mask, second: Mask) -> bool:
@@ -69,12 +83,15 @@ def _cells(mask: Mask) -> NDArray[np.uint8]:
     return cells_HW
 
 
-def _share_beside(own_HW: NDArray[np.uint8], others_NHW: NDArray[np.uint8]) -> float:
-    """Share of the cells on a mask's boundary that have a cell of another mask nearby."""
+def _share_beside(own_HW: NDArray[np.uint8], others_NHW: NDArray[np.uint8], weights: NDArray[np.float32]) -> float:
+    """Mean over the cells on a mask's boundary of the greatest weight that has a cell nearby."""
     if len(others_NHW) == 0:
         return 0.0
     # The image's border is no boundary: when it erodes, cv2 takes what is beyond the grid for object.
     boundary = own_HW > cv2.erode(own_HW, NEIGHBOURHOOD)
-    beside = cv2.dilate(np.bitwise_or.reduce(others_NHW), SURROUNDINGS) > 0
+    likeliest_HW = np.zeros(own_HW.shape, np.float32)
+    for other_HW, weight in zip(others_NHW, weights, strict=True):
+        np.maximum(likeliest_HW, other_HW * weight, out=likeliest_HW)
+    beside = cv2.dilate(likeliest_HW, SURROUNDINGS)
     length = np.count_nonzero(boundary)
-    return float(np.count_nonzero(boundary & beside) / length) if length else 0.0
+    return float(beside[boundary].sum(dtype=np.float64) / length) if length else 0.0

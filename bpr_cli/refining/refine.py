@@ -170,14 +170,16 @@ def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: boo
         return _Prepared([], [str(error)] * len(entry.instances))
     height, width = image_HWC.shape[:2]
     masks: dict[int, Mask] = {}
+    scores: list[float | None] = []
     for instance in entry.instances:
         try:
             masks[instance.index] = decode_mask(instance, height, width)
+            scores.append(instance.score)
         except InputError as error:
             if not skip_bad:
                 raise
             problems.append(str(error))
-    return _Prepared(list(refiner.prepare(list(masks), image_HWC, list(masks.values()))), problems)
+    return _Prepared(list(refiner.prepare(list(masks), image_HWC, list(masks.values()), scores)), problems)
 
 
 def _finish(settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]) -> tuple[int, RLE, int, bool]:

@@ -76,16 +76,23 @@ class Refiner:
             return self.settings.batch_size
         return CPU_BATCH if self.networks[0].engine.device.type == "cpu" else GPU_BATCH
 
-    def prepare(self, indices: Sequence[int], image_HWC: NDArray[np.uint8], masks: Sequence[Mask]) -> Iterator[Job]:
+    def prepare(
+        self,
+        indices: Sequence[int],
+        image_HWC: NDArray[np.uint8],
+        masks: Sequence[Mask],
+        scores: Sequence[float | None] | None = None,
+    ) -> Iterator[Job]:
         """Cut the instances of one image, one by one, into the patches that the first pass takes.
 
         Args:
             indices: the jobs' `index`, one for each mask.
             image_HWC: uint8 RGB.
             masks: all masks of the image.
+            scores: of each mask, see `crowding`.
         """
         config = self.networks[0].config
-        crowded = crowding(masks) if gated(self.settings) else [0.0] * len(masks)
+        crowded = crowding(masks, scores) if gated(self.settings) else [0.0] * len(masks)
         return (
             prepare_job(index, image_HWC, mask, config, self.settings, share)
             for index, mask, share in zip(indices, masks, crowded, strict=True)
@@ -107,13 +114,16 @@ class Refiner:
         jobs = (next_pass(job, found, network.config, self.settings) for job, found in predicted)
         return self._predict(jobs, network)
 
-    def refine(self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> NDArray[np.generic]:
+    def refine(
+        self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic], scores: Sequence[float] | None = None
+    ) -> NDArray[np.generic]:
         """Refine the masks of one image.
 
         Args:
             image_HWC: uint8 RGB.
             masks_NHW: bool or integer, foreground nonzero; not changed. All masks of the image belong together: where
                 they crowd each other, more caution is called for.
+            scores: the detections' scores, one a mask; an unlikely neighbour counts for less. None: all are certain.
 
         Returns:
             (N, H, W) of the masks' dtype, 0 and 1, in the same order.
@@ -124,7 +134,9 @@ class Refiner:
         _check_arrays(image_HWC, masks_NHW)
         height, width = image_HWC.shape[:2]
         masks = [crop_mask(mask_HW, 0, 0, height, width) for mask_HW in masks_NHW]
-        jobs = self.prepare(range(len(masks)), image_HWC, masks)
+        if scores is not None and len(scores) != len(masks):
+            raise InputError(f"{len(scores)} scores for {len(masks)} masks", remedy="Give one score a mask")
+        jobs = self.prepare(range(len(masks)), image_HWC, masks, scores)
         refined = np.zeros_like(masks_NHW)
         for job, probabilities in self.run(jobs):
             refined[job.index] = to_frame(paste(job, probabilities, self.settings))

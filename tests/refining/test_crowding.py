@@ -83,3 +83,30 @@ def test_it_is_a_share_and_knows_no_order(places, random):
     order = list(range(len(masks)))
     random.shuffle(order)
     assert crowding([masks[i] for i in order]) == [shares[i] for i in order]
+
+
+@pytest.mark.parametrize(("neighbours", "expected"), [(0.9, 1.0), (0.45, 0.5), (0.0009, 0.001), (0.95, 1.0)])
+def test_a_neighbour_counts_by_its_score_beside_the_masks_own(neighbours, expected):
+    masks = [rectangle(20, 20, 28, 28), rectangle(28, 20, 36, 28)]
+    assert crowding(masks, [0.9, neighbours])[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_stretch_counts_by_the_likeliest_object_beside_it():
+    masks = [rectangle(20, 20, 28, 28), rectangle(28, 20, 36, 28), rectangle(20, 28, 28, 36)]
+    assert crowding(masks, [0.8, 0.2, 0.4])[0] == pytest.approx(0.5)
+
+
+def test_without_scores_each_mask_is_certain():
+    masks = [rectangle(40, 40, 120, 120), rectangle(120, 40, 200, 120)]
+    assert crowding(masks) == crowding(masks, [None, None]) == crowding(masks, [0.7, 0.7])
+
+
+@given(st.lists(boxes, min_size=2, max_size=6), st.lists(boxes, min_size=1, max_size=12))
+def test_a_tail_of_junk_crowds_by_no_more_than_its_score(places, junk):
+    masks, tail = (
+        [rectangle(x, y, x + width, y + height) for x, y, width, height in group] for group in (places, junk)
+    )
+    before = crowding(masks, [0.5] * len(masks))
+    after = crowding(masks + tail, [0.5] * len(masks) + [0.001] * len(tail))[: len(masks)]
+    assert np.all(np.array(after) >= np.array(before) - 1e-9)
+    assert np.all(np.array(after) <= np.array(before) + 0.002 + 1e-6)

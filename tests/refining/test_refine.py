@@ -75,7 +75,7 @@ def test_files_and_arrays_give_the_same_masks_whatever_the_batch(three_photos, s
         indices = [index for index, record in enumerate(records) if record["image_id"] == image_id]
         photo = read_image(three_photos.images / name)
         coarse = np.array([to_frame(decode_rle(records[index]["segmentation"])) for index in indices], bool)
-        refined = refiner.refine(photo, coarse)
+        refined = refiner.refine(photo, coarse, [records[index]["score"] for index in indices])
         assert refined.dtype == bool
         changed += np.count_nonzero((refined != coarse).any(axis=(1, 2)))
         for batch in masks:

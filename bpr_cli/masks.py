@@ -165,6 +165,11 @@ def bbox_xywh(mask: Mask) -> list[float]:
     return [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
 
 
+def is_same(first: Mask, second: Mask) -> bool:
+    """Whether two masks, both cropped tight, have the same pixels."""
+    return first.box_xyxy == second.box_xyxy and np.array_equal(first.pixels_HW, second.pixels_HW)
+
+
 def intersection_over_union(first: Mask, second: Mask) -> float:
     """IoU of two masks of one image, 0..1; 0 if both are empty."""
     common = common_pixels(first, second)

@@ -16,6 +16,7 @@ import json
 import platform
 import time
 from collections import defaultdict
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,15 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from bpr_cli import patches
 from bpr_cli.formats.images import read_image
 from bpr_cli.masks import decode_rle, encode_rle
 from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.engine import Network, open_network
-from bpr_cli.refining.jobs import cut_job, paste
+from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
 from bpr_cli.refining.settings import RefineSettings
 
-SETTINGS = RefineSettings()  # the defaults: what `bpr refine` does
 MODEL = "davis-fast"
-EXTRACTION_AND_REASSEMBLY = ("boxes", "patches", "merge")
+EXTRACTION_AND_REASSEMBLY = ("cut", "merge")
 STAGES = ("decode", *EXTRACTION_AND_REASSEMBLY, "encode")
 BASELINE = "pycocotools"
 
@@ -46,28 +45,33 @@ def enlarge(rle: dict[str, Any], scale: int) -> dict[str, Any]:
     return coco_mask.encode(np.asfortranarray(frame_HW))
 
 
-def predict(network: Network, image_HWC: np.ndarray, rle: dict[str, Any], threshold: float) -> np.ndarray:
+def look_at(config: ModelConfig, image_HWC: np.ndarray, rle: dict[str, Any], settings: RefineSettings) -> Look:
+    """The one look at an instance; its mask must have a boundary."""
+    look = first_look(Subject(0, image_HWC, decode_rle(rle)), config, settings)
+    assert isinstance(look, Look)
+    return look
+
+
+def predict(network: Network, image_HWC: np.ndarray, rle: dict[str, Any], settings: RefineSettings) -> np.ndarray:
     """The network's answer to an instance's patches."""
-    mask = decode_rle(rle)
-    boxes = patches.propose_boxes_in(mask, network.config.patch_size, threshold)
-    job = cut_job(0, image_HWC, mask, boxes, network.config, SETTINGS)
-    return network.engine.predict(job.images_NHWC, job.masks_NHW)
+    look = look_at(network.config, image_HWC, rle, settings)
+    return network.engine.predict(look.images_NHWC, look.masks_NHW)
 
 
 def run_stages(
-    config: ModelConfig, image_HWC: np.ndarray, rle: dict[str, Any], probabilities: np.ndarray, threshold: float
+    config: ModelConfig, image_HWC: np.ndarray, rle: dict[str, Any], answer: np.ndarray, settings: RefineSettings
 ) -> list[float]:
     """Seconds of each of STAGES, then of the baseline."""
     clock = [time.perf_counter()]
     mask = decode_rle(rle)
     clock.append(time.perf_counter())
-    boxes = patches.propose_boxes_in(mask, config.patch_size, threshold)
+    look = first_look(Subject(0, image_HWC, mask), config, settings)
     clock.append(time.perf_counter())
-    job = cut_job(0, image_HWC, mask, boxes, config, SETTINGS)
+    assert isinstance(look, Look)
+    refined = next_look(look, answer, [config], settings)
     clock.append(time.perf_counter())
-    merged = paste(job, probabilities, SETTINGS)
-    clock.append(time.perf_counter())
-    encode_rle(merged)
+    assert isinstance(refined, Refined)
+    encode_rle(refined.mask)
     clock.append(time.perf_counter())
     coco_mask.encode(coco_mask.decode(rle))
     clock.append(time.perf_counter())
@@ -75,7 +79,7 @@ def run_stages(
 
 
 def measure(
-    photos: list[tuple[Path, list[dict[str, Any]]]], scale: int, threshold: float, rounds: int
+    photos: list[tuple[Path, list[dict[str, Any]]]], scale: int, settings: RefineSettings, rounds: int
 ) -> dict[str, float]:
     """Milliseconds an instance, of each stage and of the baseline."""
     network = open_network(MODEL)
@@ -85,11 +89,11 @@ def measure(
         image_HWC = read_image(path)
         image_HWC = cv2.resize(image_HWC, None, fx=scale, fy=scale) if scale > 1 else image_HWC
         rles = [enlarge(rle, scale) if scale > 1 else rle for rle in rles]
-        answers = [predict(network, image_HWC, rle, threshold) for rle in rles]
+        answers = [predict(network, image_HWC, rle, settings) for rle in rles]
         trials = []
         for _ in range(rounds):
             stages = [
-                run_stages(network.config, image_HWC, *pair, threshold) for pair in zip(rles, answers, strict=True)
+                run_stages(network.config, image_HWC, *pair, settings) for pair in zip(rles, answers, strict=True)
             ]
             trials.append(np.sum(stages, axis=0))
         seconds += np.min(trials, axis=0)
@@ -114,9 +118,10 @@ def main() -> None:
         by_image[result["image_id"]].append(result["segmentation"])
     photos = [(options.images / names[image_id], rles) for image_id, rles in by_image.items()]
 
+    settings = replace(RefineSettings(), nms_threshold=options.nms_threshold, passes=1)
     cv2.setNumThreads(1)
     scales = [int(scale) for scale in options.scale.split(",")]
-    columns = [measure(photos, scale, options.nms_threshold, options.rounds) for scale in scales]
+    columns = [measure(photos, scale, settings, options.rounds) for scale in scales]
     print(f"{'ms per instance':28}" + "".join(f"{f'x{scale}':>10}" for scale in scales))
     for name in (*STAGES, BASELINE):
         print(f"{name:28}" + "".join(f"{column[name]:10.3f}" for column in columns))

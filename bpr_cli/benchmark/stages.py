@@ -1,8 +1,9 @@
-"""How long each stage of `bpr refine` takes, one after the other, and how well they overlap."""
+"""How long each stage of `bpr refine` takes, and how well they overlap."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,83 +11,63 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bpr_cli import patches
-from bpr_cli.formats import read_results, write_results
+from bpr_cli.formats import read_results
 from bpr_cli.formats.coco import with_image_info
-from bpr_cli.formats.images import ImageFinder, image_size, read_image
-from bpr_cli.formats.records import Instance
+from bpr_cli.formats.images import ImageFinder, image_size
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import RLE, encode_rle
-from bpr_cli.network.engine import Engine, Network
 from bpr_cli.network.recording import RECORD_AT
-from bpr_cli.progress import progress_bar
-from bpr_cli.refining.crowding import crowding
-from bpr_cli.refining.jobs import cut_job, paste
 from bpr_cli.refining.refine import refine
-from bpr_cli.refining.refiner import Refiner
-
-STAGES = ("read results", "read photo", "decode", "crowding", "boxes", "crop", "network", "paste", "encode", "write")
+from bpr_cli.refining.refiner import STAGES, Refiner
 
 
-@dataclass(slots=True)
+class StageClock:
+    """Adds up what the stages of a refinement take, in whichever thread they run.
+
+    Most stages share the cores with others, so for them the processor time of their own thread counts; the network has
+    threads of its own, so for it the time from call to answer.
+
+    Attributes:
+        seconds: stage -> time of all of it.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Add what happens inside to a stage."""
+        now = time.perf_counter if stage == "network" else time.thread_time
+        start = now()
+        yield
+        taken = now() - start
+        with self._lock:
+            self.seconds[stage] += taken
+
+
+@dataclass(frozen=True, slots=True)
 class StageTimes:
     """What was counted and how long it took, in seconds.
 
     Attributes:
         images, instances, patches: how many of each.
-        seconds: stage -> time of all of it, each stage by itself.
-        wall: time of `bpr refine` on the same, stages overlapping; without loading the model.
-        network_wall: of that, time in which the network was at work.
+        seconds: stage -> time of all of it (`StageClock`).
+        wall: time of `bpr refine`, stages overlapping; without loading the model.
     """
 
-    images: int = 0
-    instances: int = 0
-    patches: int = 0
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    wall: float = 0.0
-    network_wall: float = 0.0
-
-    @contextmanager
-    def timing(self, stage: str) -> Iterator[None]:
-        """Add what happens inside to a stage."""
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - start
-
-
-@dataclass(slots=True)
-class Clock:
-    """Seconds that all networks were at work."""
-
-    seconds: float = 0.0
-
-
-class TimedEngine:
-    """An engine that adds the time it is at work to a clock."""
-
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        self.engine = engine
-        self.clock = clock
-        self.name = engine.name
-        self.device = engine.device
-        self.precision = engine.precision
-
-    def predict(
-        self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
-    ) -> NDArray[np.float32]:
-        """`Engine.predict`, timed."""
-        start = time.perf_counter()
-        probabilities = self.engine.predict(images_NHWC, masks_NHW, flips)
-        self.clock.seconds += time.perf_counter() - start
-        return probabilities
+    images: int
+    instances: int
+    patches: int
+    wall: float
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def time_stages(
     refiner: Refiner, results: Path, images: Path, image_info: Path | None = None, *, quiet: bool = False
 ) -> StageTimes:
-    """Time a refinement, first stage by stage in one thread, then as `bpr refine` does it.
+    """Time a refinement as `bpr refine` does it, and its stages.
 
     Args:
         refiner: the model with its settings.
@@ -98,18 +79,17 @@ def time_stages(
     Raises:
         InputError: bad input.
     """
-    clock = Clock()
-    networks = [Network(TimedEngine(engine, clock), config) for engine, config in refiner.networks]
-    timed = Refiner(networks, refiner.settings)
-    _warm_up(timed)
-    times = _one_by_one(timed, clock, results, images, image_info, quiet)
-    clock.seconds = 0.0
+    _warm_up(refiner)
+    clock = StageClock()
+    timed = Refiner(refiner.networks, refiner.settings, clock.timing)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        refine(results, Path(folder) / "refined.json", images=images, image_info=image_info, model=timed, quiet=quiet)
-        times.wall = time.perf_counter() - start
-    times.network_wall = clock.seconds
-    return times
+        summary = refine(
+            results, Path(folder) / "refined.json", images=images, image_info=image_info, model=timed, quiet=quiet
+        )
+        wall = time.perf_counter() - start
+    count = len(read_results(results).images)
+    return StageTimes(count, summary.instances, summary.patches, wall, clock.seconds)
 
 
 def _warm_up(refiner: Refiner) -> None:
@@ -118,58 +98,6 @@ def _warm_up(refiner: Refiner) -> None:
         shape = (refiner.batch_size, side, side)
         for _ in range(RECORD_AT):
             engine.predict(np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8), flips=refiner.settings.flips)
-
-
-def _one_by_one(
-    refiner: Refiner, clock: Clock, results_path: Path, images: Path, image_info: Path | None, quiet: bool
-) -> StageTimes:
-    times = StageTimes()
-    with times.timing("read results"):
-        results = read_results(results_path)
-    if image_info is not None:
-        results = with_image_info(results, image_info)
-    paths = ImageFinder(images).find_all([entry.image for entry in results.images])
-    segmentations: list[RLE | None] = [None] * results.count
-    with progress_bar(len(results.images), "stages", "image", quiet=quiet) as bar:
-        for entry in results.images:
-            with times.timing("read photo"):
-                image_HWC = read_image(paths[entry.image.id], None)
-            for index, rle in _one_image(refiner, clock, image_HWC, entry.instances, times):
-                segmentations[index] = rle
-            times.images += 1
-            bar.update()
-    with tempfile.TemporaryDirectory() as folder, times.timing("write"):
-        write_results(results, segmentations, Path(folder) / "refined.json")
-    return times
-
-
-def _one_image(
-    refiner: Refiner, clock: Clock, image_HWC: NDArray[np.uint8], instances: Sequence[Instance], times: StageTimes
-) -> Iterator[tuple[int, RLE]]:
-    config, settings = refiner.networks[0].config, refiner.settings
-    jobs = []
-    with times.timing("decode"):
-        masks = [decode_mask(instance, *image_HWC.shape[:2]) for instance in instances]
-    with times.timing("crowding"):
-        crowded = crowding(masks, [instance.score for instance in instances])
-    for instance, mask, share in zip(instances, masks, crowded, strict=True):
-        with times.timing("boxes"):
-            boxes = patches.propose_boxes_in(mask, config.patch_size, settings.nms_threshold, settings.scheme)
-        with times.timing("crop"):
-            jobs.append(cut_job(instance.index, image_HWC, mask, boxes, config, settings, share))
-    before = clock.seconds
-    with times.timing("paste"):  # between two passes
-        predicted = list(refiner.run(jobs))
-    times.seconds["network"] += clock.seconds - before
-    times.seconds["paste"] -= clock.seconds - before
-    for job, probabilities in predicted:
-        with times.timing("paste"):
-            mask = paste(job, probabilities, settings)
-        with times.timing("encode"):
-            rle = encode_rle(mask)
-        times.instances += 1
-        times.patches += job.patch_count
-        yield job.index, rle
 
 
 def count_patches(
@@ -192,5 +120,5 @@ def count_patches(
         for instance in entry.instances:
             mask = decode_mask(instance, height, width)
             for threshold in thresholds:
-                totals[threshold] += len(patches.propose_boxes_in(mask, patch_size, threshold))
+                totals[threshold] += len(patches.propose_boxes(mask, patch_size, threshold))
     return {threshold: total / max(1, len(read.images)) for threshold, total in totals.items()}

@@ -19,12 +19,11 @@ def benchmark_tables(measured: Benchmark) -> Iterator[Table | str]:
         f"{measured.way}"
     )
     yield stage_table(stages)
-    if stages.wall > 0:
-        yield (
-            f"bpr refine, stages overlapping: {stages.wall:.2f} s, {stages.images / stages.wall:.2f} images/s, "
-            f"{stages.instances / stages.wall:.1f} instances/s, {stages.patches / stages.wall:.0f} patches/s; "
-            f"network at work {100 * stages.network_wall / stages.wall:.0f} % of the time"
-        )
+    yield (
+        f"bpr refine, stages overlapping: {stages.wall:.2f} s, {stages.images / stages.wall:.2f} images/s, "
+        f"{stages.instances / stages.wall:.1f} instances/s, {stages.patches / stages.wall:.0f} patches/s; "
+        f"network at work {100 * stages.seconds['network'] / stages.wall:.0f} % of the time"
+    )
     if measured.engines:
         yield throughput_table(measured.engines, "the network alone")
     if measured.networks:
@@ -41,7 +40,7 @@ def stage_table(stages: StageTimes) -> Table:
     """Time of each stage by itself."""
     table = Table("stage", "ms/image", "ms/instance", "ms/patch", "share")
     total = sum(stages.seconds.values()) or 1.0
-    for name, seconds in {**stages.seconds, "all, one by one": total}.items():
+    for name, seconds in {**stages.seconds, "sum": total}.items():
         per = [1e3 * seconds / max(1, count) for count in (stages.images, stages.instances, stages.patches)]
         table.add_row(name, *(f"{value:.2f}" for value in per), f"{100 * seconds / total:.0f} %")
     return table

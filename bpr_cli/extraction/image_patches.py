@@ -126,11 +126,13 @@ def _crops(
     image_HWC: NDArray[np.uint8], pair: CoarseMask, settings: ExtractionSettings
 ) -> Iterator[tuple[list[int], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]]:
     """Box, image patch, coarse patch and target patch of each place along the coarse boundary."""
-    boxes = patches.propose_boxes_in(pair.coarse, settings.patch_size, settings.nms_threshold, settings.scheme)
-    image_patches, coarse_patches, target_patches = (
-        patches.crop(image_HWC, boxes, settings.padding),
-        patches.crop_from_mask(pair.coarse, boxes, settings.padding),
-        patches.crop_from_mask(pair.truth, boxes, settings.padding),
+    boxes = patches.propose_boxes(pair.coarse, settings.patch_size, settings.nms_threshold, settings.scheme)
+    if len(boxes) == 0:
+        return
+    image_patches = patches.crop(image_HWC, boxes, settings.padding)
+    coarse_patches, target_patches = (
+        patches.window_around(mask, boxes, settings.padding).cut(boxes, settings.padding)
+        for mask in (pair.coarse, pair.truth)
     )
     if settings.scheme == "instance":
         side = settings.patch_size

@@ -8,9 +8,9 @@ centred on pixel (x, y) starts at (x - P // 2, y - P // 2). Beyond the image's b
 pixels, so the border itself is no object boundary.
 """
 
-from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, boundary_scores, propose_boxes, propose_boxes_in
-from bpr_cli.patches.cutting import crop, crop_from_mask, resize_patches
-from bpr_cli.patches.merging import Caution, hann_weights, merge_patches, merge_patches_in, merged_window
+from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, boundary_scores, propose_boxes
+from bpr_cli.patches.cutting import crop, resize_patches
+from bpr_cli.patches.merging import Caution, hann_weights, merge_patches
 from bpr_cli.patches.window import Window, window_around
 
 __all__ = [
@@ -20,13 +20,9 @@ __all__ = [
     "Window",
     "boundary_scores",
     "crop",
-    "crop_from_mask",
     "hann_weights",
     "merge_patches",
-    "merge_patches_in",
-    "merged_window",
     "propose_boxes",
-    "propose_boxes_in",
     "resize_patches",
     "window_around",
 ]

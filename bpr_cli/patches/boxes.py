@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.patches.suppression import contour_order, keep_best
-from bpr_cli.patches.window import as_binary, window_with_ring
+from bpr_cli.patches.window import window_with_ring
 
 SCHEMES = ("dense", "grid", "instance")
 TIE_ORDERS = ("contour", "raster")
@@ -25,23 +25,10 @@ def boundary_scores(mask_HW: NDArray[np.generic]) -> NDArray[np.float32]:
     Returns:
         float32 HW: min(c, 9 - c) / 4.5 with c the number of foreground pixels among the nine: 0 to 4 / 4.5.
     """
-    return _levels(as_binary(mask_HW)).astype(np.float32) / np.float32(4.5)
+    return _levels(np.ascontiguousarray(mask_HW != 0).view(np.uint8)).astype(np.float32) / np.float32(4.5)
 
 
 def propose_boxes(
-    mask_HW: NDArray[np.generic],
-    patch_size: int = 64,
-    nms_threshold: float = 0.25,
-    scheme: str = "dense",
-    tie_order: str = "contour",
-) -> NDArray[np.int64]:
-    """`propose_boxes_in` for a mask given as a full frame (integer or bool, foreground nonzero)."""
-    height, width = mask_HW.shape
-    mask = crop_mask(mask_HW, 0, 0, height, width)
-    return propose_boxes_in(mask, patch_size, nms_threshold, scheme, tie_order)
-
-
-def propose_boxes_in(
     mask: Mask,
     patch_size: int = 64,
     nms_threshold: float = 0.25,

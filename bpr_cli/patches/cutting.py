@@ -8,9 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bpr_cli.masks import Mask
-from bpr_cli.patches.window import box_size, window_around
-
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
 
@@ -46,12 +43,17 @@ def _cut_beyond(image: NDArray[np.uint8], x: int, y: int, width: int, height: in
     return image[rows[0] : rows[-1] + 1, columns][rows - rows[0]]
 
 
-def crop_from_mask(mask: Mask, boxes: NDArray[np.int64], padding: int = 0) -> NDArray[np.uint8]:
-    """What `crop` would cut out of the mask's full frame, without making that frame; uint8, 0 or 1."""
-    if len(boxes) == 0:
-        return np.empty((0, 2 * padding, 2 * padding), np.uint8)
-    window = window_around(mask, boxes, padding=padding)
-    return crop(window.pixels_HW, boxes - (window.x1, window.y1, window.x1, window.y1), padding)
+def box_size(boxes: NDArray[np.int64]) -> tuple[int, int]:
+    """Width and height that all boxes share; 0, 0 without boxes.
+
+    Raises:
+        ValueError: the boxes differ in size, or are empty.
+    """
+    sizes = {(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes.tolist()}
+    size = sizes.pop() if sizes else (0, 0)
+    if sizes or (len(boxes) and min(size) < 1):
+        raise ValueError("the boxes are not of one size")
+    return size
 
 
 def resize_patches(patches: NDArray[Pixel], height: int, width: int, interpolation: int) -> NDArray[Pixel]:

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bpr_cli.masks import Mask, crop_mask
-from bpr_cli.patches.cutting import crop
-from bpr_cli.patches.window import Window, as_binary, box_size, window_around
+from bpr_cli.patches.cutting import box_size
+from bpr_cli.patches.window import Window
 
 HALF = np.float32(0.5)
 
@@ -43,98 +42,50 @@ def hann_weights(patch_size: int) -> NDArray[np.float32]:
 
 
 def merge_patches(
-    boxes: NDArray[np.int64],
-    probabilities_NPP: NDArray[np.float32],
-    mask_HW: NDArray[np.generic],
-    weights: NDArray[np.float32] | None = None,
-    caution: Caution = PLAIN,
-) -> NDArray[np.uint8]:
-    """`merge_patches_in` for a mask given as a full frame; the result is a new frame, uint8, 0 or 1."""
-    return _merge(as_binary(mask_HW), boxes, probabilities_NPP, weights, caution, None)
-
-
-def merge_patches_in(
-    boxes: NDArray[np.int64],
-    probabilities_NPP: NDArray[np.float32],
-    mask: Mask,
-    weights: NDArray[np.float32] | None = None,
-    caution: Caution = PLAIN,
-) -> Mask:
-    """Put refined patches back: covered pixels are foreground where the mean probability is above 0.5.
-
-    Args:
-        boxes: (N, 4) x1 y1 x2 y2, all of one size; what lies outside the image is ignored.
-        probabilities_NPP: float32 (N, h, w), foreground probability 0..1. Patches larger than their box have
-            a margin of context around, which is dropped.
-        mask: the coarse mask; kept where no box lies.
-        weights: float32 of one patch's shape (margin included), above 0: what each of its pixels
-            weighs in the mean. None is a plain mean.
-        caution: which of these pixels may change.
-
-    Returns:
-        The new mask, cropped tight.
-
-    Raises:
-        ValueError: boxes of several sizes, or probabilities that do not fit them.
-    """
-    if len(boxes) == 0:
-        return mask
-    merged = merged_window(window_around(mask, boxes, whole_mask=True), boxes, probabilities_NPP, weights, caution)
-    return crop_mask(merged.pixels_HW.view(np.bool_), merged.x1, merged.y1, mask.image_height, mask.image_width)
-
-
-def merged_window(
     window: Window,
     boxes: NDArray[np.int64],
     probabilities_NPP: NDArray[np.float32],
     weights: NDArray[np.float32] | None = None,
     caution: Caution = PLAIN,
-    coarse_NPP: NDArray[np.uint8] | None = None,
 ) -> Window:
-    """`merge_patches_in` where a window with the whole coarse mask and all boxes (`window_around`) is at hand.
+    """Put refined patches back: covered pixels are foreground where the mean probability is above 0.5.
 
-    `coarse_NPP` are the coarse mask's patches of these boxes, if they are at hand too; else they are cut.
+    Args:
+        window: the coarse mask around these boxes (`window_around`); kept where no box lies.
+        boxes: (N, 4) x1 y1 x2 y2 in the image, all of one size; what lies outside the image is ignored.
+        probabilities_NPP: float32 (N, h, w), foreground probability 0..1. Patches larger than their box have
+            a margin of context around, which is dropped.
+        weights: float32 of one patch's shape (margin included), above 0: what each of its pixels
+            weighs in the mean. None is a plain mean.
+        caution: which of these pixels may change.
+
+    Returns:
+        The same part of the image with the new mask.
+
+    Raises:
+        ValueError: boxes of several sizes, or probabilities that do not fit them.
     """
-    boxes = boxes - (window.x1, window.y1, window.x1, window.y1)
-    return window._replace(pixels_HW=_merge(window.pixels_HW, boxes, probabilities_NPP, weights, caution, coarse_NPP))
-
-
-def _merge(
-    coarse_HW: NDArray[np.uint8],
-    boxes: NDArray[np.int64],
-    probabilities_NPP: NDArray[np.float32],
-    weights: NDArray[np.float32] | None,
-    caution: Caution,
-    coarse_NPP: NDArray[np.uint8] | None,
-) -> NDArray[np.uint8]:
-    """The merged pixels, a new array, of a window that ends only where the boxes or the image end."""
+    coarse_HW = window.pixels_HW
+    height, width = coarse_HW.shape
     rows, columns = _inner_part(boxes, probabilities_NPP)
     # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
-    inner_NPP = probabilities_NPP[:, rows, columns]
+    votes_NPP = probabilities_NPP[:, rows, columns] - HALF
     if caution.margin and len(boxes):
-        coarse_NPP = crop(coarse_HW, boxes) if coarse_NPP is None else coarse_NPP
-        votes_NPP = _cautious_votes(inner_NPP, coarse_NPP, caution.margin)
-    else:
-        votes_NPP = inner_NPP - HALF
+        votes_NPP = _cautious_votes(probabilities_NPP[:, rows, columns], window.cut(boxes), caution.margin)
     weights_PP = np.ones(votes_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
     balance_HW = np.zeros(coarse_HW.shape, np.float32)
-    uncovered_HW = coarse_HW.copy()
-    height, width = coarse_HW.shape
-    for votes, (x1, y1, x2, y2) in zip(votes_NPP, boxes.tolist(), strict=True):
-        part = votes, weights_PP
-        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:  # the image's border cuts the patch off
-            inside = np.s_[max(0, -y1) : max(0, height - y1), max(0, -x1) : max(0, width - x1)]
-            part = votes[inside], weights_PP[inside]
-            x1, y1, x2, y2 = max(0, x1), max(0, y1), max(0, x2), max(0, y2)
-            if not part[0].size:
-                continue
-        place = slice(y1, y2), slice(x1, x2)
-        cv2.accumulateProduct(*part, balance_HW[place])  # on a part of an array, sooner done than by numpy
-        uncovered_HW[place] = 0
-    merged_HW = (balance_HW > 0).view(np.uint8) | uncovered_HW
+    merged_HW = coarse_HW.copy()
+    covered_HW = np.zeros(coarse_HW.shape, np.bool_)
+    for votes, (x1, y1, x2, y2) in zip(votes_NPP, window.shift(boxes).tolist(), strict=True):
+        place = np.s_[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)]  # a slice ends where the array does
+        inside = np.s_[max(0, -y1) : max(0, height - y1), max(0, -x1) : max(0, width - x1)]
+        if votes[inside].size:
+            cv2.accumulateProduct(votes[inside], weights_PP[inside], balance_HW[place])
+            covered_HW[place] = True
+    np.copyto(merged_HW, (balance_HW > 0).view(np.uint8), where=covered_HW)
     if caution.reach is not None:
         np.copyto(merged_HW, coarse_HW, where=_is_out_of_reach(coarse_HW, caution.reach))
-    return merged_HW
+    return Window(merged_HW, window.x1, window.y1)
 
 
 def _cautious_votes(

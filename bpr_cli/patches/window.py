@@ -1,22 +1,37 @@
-"""The part of an image in which an instance's patches lie, and what boxes have in common."""
+"""The part of an image in which an instance's patches lie: they are cut from it, and their answers merged in it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.masks import Mask
+from bpr_cli.patches.cutting import crop
 
 
-class Window(NamedTuple):
-    """A part of an image: a mask's pixels there (uint8, 0 or 1) and where the top left one lies."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """A mask's pixels in a part of its image.
+
+    Attributes:
+        pixels_HW: uint8, 0 or 1.
+        x1, y1: where the top left pixel lies in the image.
+    """
 
     pixels_HW: NDArray[np.uint8]
     x1: int
     y1: int
+
+    def shift(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Boxes (N, 4) of the image in the window's own coordinates."""
+        return boxes - (self.x1, self.y1, self.x1, self.y1)
+
+    def cut(self, boxes: NDArray[np.int64], padding: int = 0) -> NDArray[np.uint8]:
+        """The mask's patches, as `crop` would cut them from the full frame; boxes in the image's coordinates."""
+        return crop(self.pixels_HW, self.shift(boxes), padding)
 
 
 def window_with_ring(mask: Mask) -> Window:
@@ -32,45 +47,23 @@ def window_with_ring(mask: Mask) -> Window:
     return Window(np.asarray(pixels, np.uint8), x1 - left, y1 - top)
 
 
-def window_around(mask: Mask, boxes: NDArray[np.int64], *, padding: int = 0, whole_mask: bool = False) -> Window:
-    """A new window that holds the image's part of all boxes, at least one pixel of it.
+def window_around(mask: Mask, boxes: NDArray[np.int64], padding: int = 0) -> Window:
+    """A new window that holds the whole mask and the image's part of all boxes.
+
+    It ends only where the mask, the boxes or the image end, so what `crop` repeats beyond it is the image's edge.
 
     Args:
         mask: its pixels are copied into the window.
         boxes: (N, 4), N at least 1.
         padding: pixels by which the boxes are extended on each side.
-        whole_mask: extend the window so that no pixel of the mask is left out.
     """
     width, height = mask.image_width, mask.image_height
     mask_x1, mask_y1, mask_x2, mask_y2 = mask.box_xyxy
-    lefts, tops, rights, bottoms = boxes.T.tolist()  # a few numbers: Python finds the least of them sooner than numpy
-    x1, y1, x2, y2 = min(lefts) - padding, min(tops) - padding, max(rights) + padding, max(bottoms) + padding
-    if whole_mask and mask.pixels_HW.size:
+    (x1, y1), (x2, y2) = (boxes[:, :2].min(axis=0) - padding).tolist(), (boxes[:, 2:].max(axis=0) + padding).tolist()
+    if mask.pixels_HW.size:
         x1, y1, x2, y2 = min(x1, mask_x1), min(y1, mask_y1), max(x2, mask_x2), max(y2, mask_y2)
     x1, x2 = max(0, min(x1, width - 1)), min(width, max(x2, 1))
     y1, y2 = max(0, min(y1, height - 1)), min(height, max(y2, 1))
     pixels = np.zeros((y2 - y1, x2 - x1), np.uint8)
-    left, top, right, bottom = max(x1, mask_x1), max(y1, mask_y1), min(x2, mask_x2), min(y2, mask_y2)
-    if left < right and top < bottom:
-        part = mask.pixels_HW[top - mask_y1 : bottom - mask_y1, left - mask_x1 : right - mask_x1]
-        pixels[top - y1 : bottom - y1, left - x1 : right - x1] = part
+    pixels[mask_y1 - y1 : mask_y2 - y1, mask_x1 - x1 : mask_x2 - x1] = mask.pixels_HW
     return Window(pixels, x1, y1)
-
-
-def box_size(boxes: NDArray[np.int64]) -> tuple[int, int]:
-    """Width and height that all boxes share; 0, 0 without boxes.
-
-    Raises:
-        ValueError: the boxes differ in size, or are empty.
-    """
-    sizes = {(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes.tolist()}
-    size = sizes.pop() if sizes else (0, 0)
-    if sizes or (len(boxes) and min(size) < 1):
-        raise ValueError("the boxes are not of one size")
-    return size
-
-
-def as_binary(mask_HW: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Any integer or bool array as uint8, 0 or 1; a view where the input is bool, else a copy."""
-    binary = mask_HW if mask_HW.dtype == np.bool_ else mask_HW != 0
-    return np.ascontiguousarray(binary).view(np.uint8)

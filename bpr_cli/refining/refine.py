@@ -9,17 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bpr_cli.errors import InputError
 from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
 from bpr_cli.formats.images import ImageFinder, read_image
 from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import RLE, Mask, encode_rle
+from bpr_cli.masks import RLE, Mask, encode_rle, is_same
 from bpr_cli.progress import progress_bar
-from bpr_cli.refining.jobs import Job, paste
+from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import NameOrPath
@@ -52,9 +49,9 @@ class RefineSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What reading one image gave: jobs for the network, and what was wrong."""
+    """What reading one image gave: looks for the network, and what was wrong."""
 
-    jobs: list[Job]
+    looks: list[Look | Refined]
     problems: list[str]
 
 
@@ -103,7 +100,8 @@ def refine(
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
     segmentations, changed, patches = _refine_masks(refiner, results, paths, skipped, skip_bad, quiet)
-    write_results(results, segmentations, output)
+    with refiner.timing("write"):
+        write_results(results, segmentations, output)
     return RefineSummary(results.count, changed, patches, tuple(skipped))
 
 
@@ -123,20 +121,19 @@ def _refine_masks(
     with (
         progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
         ThreadPoolExecutor(READERS, "bpr-read") as readers,
-        ThreadPoolExecutor(1, "bpr-paste") as paster,
+        ThreadPoolExecutor(1, "bpr-encode") as encoder,
     ):
 
-        def jobs() -> Iterator[Job]:
+        def looks() -> Iterator[Look | Refined]:
             for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD):
                 skipped.extend(prepared.problems)
                 bar.update(len(prepared.problems))
-                yield from prepared.jobs
+                yield from prepared.looks
 
-        finish = partial(_finish, refiner.settings)
-        for index, rle, count, is_changed in map_ahead(paster, finish, refiner.run(jobs()), INSTANCES_BEHIND):
-            segmentations[index] = rle
-            patches += count
-            changed += is_changed
+        for refined, rle in map_ahead(encoder, partial(_encode, refiner), refiner.run(looks()), INSTANCES_BEHIND):
+            segmentations[refined.index] = rle
+            patches += refined.patch_count
+            changed += not is_same(refined.mask, refined.coarse)
             bar.update()
     return segmentations, changed, patches
 
@@ -163,7 +160,8 @@ def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: boo
     record = entry.image
     size = (record.height, record.width) if record.height and record.width else None
     try:
-        image_HWC = read_image(paths[record.id], size)
+        with refiner.timing("read photo"):
+            image_HWC = read_image(paths[record.id], size)
     except InputError as error:
         if not skip_bad:
             raise
@@ -173,19 +171,16 @@ def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: boo
     scores: list[float | None] = []
     for instance in entry.instances:
         try:
-            masks[instance.index] = decode_mask(instance, height, width)
+            with refiner.timing("decode"):
+                masks[instance.index] = decode_mask(instance, height, width)
             scores.append(instance.score)
         except InputError as error:
             if not skip_bad:
                 raise
             problems.append(str(error))
-    return _Prepared(list(refiner.prepare(list(masks), image_HWC, list(masks.values()), scores)), problems)
+    return _Prepared(list(refiner.first_looks(list(masks), image_HWC, list(masks.values()), scores)), problems)
 
 
-def _finish(settings: RefineSettings, predicted: tuple[Job, NDArray[np.float32]]) -> tuple[int, RLE, int, bool]:
-    """Paste and encode one instance: index, RLE, number of patches, whether the mask changed."""
-    job, probabilities = predicted
-    mask = paste(job, probabilities, settings)
-    coarse = job.came_in
-    same = mask.box_xyxy == coarse.box_xyxy and np.array_equal(mask.pixels_HW, coarse.pixels_HW)
-    return job.index, encode_rle(mask), job.patch_count, not same
+def _encode(refiner: Refiner, refined: Refined) -> tuple[Refined, RLE]:
+    with refiner.timing("encode"):
+        return refined, encode_rle(refined.mask)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import numpy as np
@@ -10,18 +12,26 @@ from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
-from bpr_cli.network.engine import Network, open_network
+from bpr_cli.network.engine import Engine, Network, open_network
+from bpr_cli.refining.batches import Answer, predict_looks
 from bpr_cli.refining.crowding import crowding
-from bpr_cli.refining.jobs import Job, gated, next_pass, paste, predict_jobs, prepare_job
+from bpr_cli.refining.looks import Look, Refined, Subject, first_look, is_gated, next_look
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import NameOrPath, models_of_passes
-
-Predicted = Iterator[tuple[Job, NDArray[np.float32]]]  # jobs with their foreground probabilities (N, P, P)
+from bpr_cli.refining.stream import map_ahead
 
 # Batches of 8 to 32 are the fastest on CPUs, 32 of these in 8 bits (`bpr benchmark --sweep`); GPUs of 8 GB and more
 # hold 256 patches of W18s at 128 px.
 CPU_BATCH = 32
 GPU_BATCH = 256
+MERGES_AHEAD = 8
+
+STAGES = ("read photo", "decode", "crowding", "cut", "network", "merge", "encode", "write")
+Timing = Callable[[str], AbstractContextManager[None]]
+
+
+def _untimed(stage: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Refiner:
@@ -34,15 +44,17 @@ class Refiner:
     Attributes:
         networks: the one of each pass.
         settings: patches, flips, blending, passes, batch size.
+        timing: called with a stage's name (STAGES), gives the context in which that stage runs; for measuring.
     """
 
-    def __init__(self, networks: Sequence[Network], settings: RefineSettings) -> None:
+    def __init__(self, networks: Sequence[Network], settings: RefineSettings, timing: Timing = _untimed) -> None:
         if len(networks) != settings.passes:
             raise ValueError(f"{len(networks)} networks for {settings.passes} passes")
         if settings.scheme == "instance" and any(network.config.padding for network in networks):
             raise InputError("a model with padding cannot refine by the instance scheme", remedy="Use --scheme dense")
         self.networks = list(networks)
         self.settings = settings
+        self.timing = timing
 
     @classmethod
     def from_pretrained(
@@ -76,43 +88,57 @@ class Refiner:
             return self.settings.batch_size
         return CPU_BATCH if self.networks[0].engine.device.type == "cpu" else GPU_BATCH
 
-    def prepare(
+    def first_looks(
         self,
         indices: Sequence[int],
         image_HWC: NDArray[np.uint8],
         masks: Sequence[Mask],
         scores: Sequence[float | None] | None = None,
-    ) -> Iterator[Job]:
-        """Cut the instances of one image, one by one, into the patches that the first pass takes.
+    ) -> Iterator[Look | Refined]:
+        """What the first pass is shown of each instance of one image, one by one.
 
         Args:
-            indices: the jobs' `index`, one for each mask.
+            indices: the subjects' `index`, one for each mask.
             image_HWC: uint8 RGB.
             masks: all masks of the image.
             scores: of each mask, see `crowding`.
         """
         config = self.networks[0].config
-        crowded = crowding(masks, scores) if gated(self.settings) else [0.0] * len(masks)
-        return (
-            prepare_job(index, image_HWC, mask, config, self.settings, share)
-            for index, mask, share in zip(indices, masks, crowded, strict=True)
-        )
+        crowded = [0.0] * len(masks)
+        if is_gated(self.settings):
+            with self.timing("crowding"):
+                crowded = crowding(masks, scores)
+        for index, mask, share in zip(indices, masks, crowded, strict=True):
+            with self.timing("cut"):
+                look = first_look(Subject(index, image_HWC, mask, share), config, self.settings)
+            yield look
 
-    def run(self, jobs: Iterable[Job]) -> Predicted:
-        """Run the networks over jobs, in all passes: each last job with its probabilities, in the order given."""
-        first, *others = self.networks
-        predicted = self._predict(jobs, first)
-        for network in others:
-            predicted = self._look_again(predicted, network)
-        return predicted
+    def run(self, looks: Iterable[Look | Refined]) -> Iterator[Refined]:
+        """Run the networks over looks, in all passes: the refined subjects, in the order given.
 
-    def _predict(self, jobs: Iterable[Job], network: Network) -> Predicted:
-        predict = partial(network.engine.predict, flips=self.settings.flips)
-        return predict_jobs(jobs, predict, network.config.patch_size, self.batch_size)
+        What a pass finds is merged, and cut for the next one, in a thread beside the network's.
+        """
+        items: Iterable[Look | Refined] = looks
+        with ThreadPoolExecutor(1, "bpr-merge") as merger:
+            for network in self.networks:
+                predict = partial(self._predict, network.engine)
+                answers = predict_looks(items, predict, network.config.patch_size, self.batch_size)
+                items = map_ahead(merger, self._merge, answers, MERGES_AHEAD)
+            for item in items:
+                assert isinstance(item, Refined)  # after the last pass there are no looks
+                yield item
 
-    def _look_again(self, predicted: Predicted, network: Network) -> Predicted:
-        jobs = (next_pass(job, found, network.config, self.settings) for job, found in predicted)
-        return self._predict(jobs, network)
+    def _predict(
+        self, engine: Engine, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8]
+    ) -> NDArray[np.float32]:
+        with self.timing("network"):
+            return engine.predict(images_NHWC, masks_NHW, flips=self.settings.flips)
+
+    def _merge(self, item: Answer | Refined) -> Look | Refined:
+        if isinstance(item, Refined):
+            return item
+        with self.timing("merge"):
+            return next_look(*item, [network.config for network in self.networks], self.settings)
 
     def refine(
         self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic], scores: Sequence[float] | None = None
@@ -136,11 +162,11 @@ class Refiner:
         masks = [crop_mask(mask_HW, 0, 0, height, width) for mask_HW in masks_NHW]
         if scores is not None and len(scores) != len(masks):
             raise InputError(f"{len(scores)} scores for {len(masks)} masks", remedy="Give one score a mask")
-        jobs = self.prepare(range(len(masks)), image_HWC, masks, scores)
-        refined = np.zeros_like(masks_NHW)
-        for job, probabilities in self.run(jobs):
-            refined[job.index] = to_frame(paste(job, probabilities, self.settings))
-        return refined
+        looks = self.first_looks(range(len(masks)), image_HWC, masks, scores)
+        refined_NHW = np.zeros_like(masks_NHW)
+        for refined in self.run(looks):
+            refined_NHW[refined.index] = to_frame(refined.mask)
+        return refined_NHW
 
 
 def _check_arrays(image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> None:

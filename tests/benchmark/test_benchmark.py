@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from bpr_cli.benchmark import benchmark as benchmarking
-from bpr_cli.benchmark.stages import STAGES
 from bpr_cli.benchmark.tables import benchmark_tables
 from bpr_cli.benchmark.throughput import PLAIN
 from bpr_cli.benchmark.workload import WORKLOADS, make_workload
@@ -18,7 +17,8 @@ from bpr_cli.formats import read_results
 from bpr_cli.formats.images import image_size, read_image
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.network.devices import knows_bfloat16
-from bpr_cli.patches import propose_boxes_in
+from bpr_cli.patches import propose_boxes
+from bpr_cli.refining.refiner import STAGES
 from bpr_cli.refining.settings import RefineSettings
 from tests.conftest import run_bpr
 
@@ -35,7 +35,7 @@ def test_a_workload_has_its_data_sets_shape(name, patches, tmp_path):
         assert read_image(photo, None).std() > 20
         assert len(entry.instances) == workload.instances
         masks = [decode_mask(instance, workload.height, workload.width) for instance in entry.instances]
-        counts.append(sum(len(propose_boxes_in(mask)) for mask in masks))
+        counts.append(sum(len(propose_boxes(mask)) for mask in masks))
     assert patches[0] < np.mean(counts) < patches[1]
 
 
@@ -68,7 +68,7 @@ def test_ones_own_results_are_timed_and_written_as_json(three_photos, small_mode
     assert stages["images"] == 3
     assert set(stages["seconds"]) == set(STAGES)
     assert all(seconds > 0 for seconds in stages["seconds"].values())
-    assert 0 < stages["network_wall"] < stages["wall"]
+    assert stages["seconds"]["network"] < stages["wall"]
     assert written["machine"]["torch"] == torch.__version__
     assert three_photos.results.read_bytes() == before
     for stage in STAGES:

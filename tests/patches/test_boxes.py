@@ -31,6 +31,11 @@ thresholds = st.sampled_from([0.0, 0.15, 0.25, 0.55, 0.9, 1.0])
 tie_orders = st.sampled_from(patches.TIE_ORDERS)
 
 
+def whole(frame):
+    """A full frame as a mask."""
+    return crop_mask(frame, 0, 0, *frame.shape)
+
+
 def touches_border(mask: Mask) -> bool:
     x1, y1, x2, y2 = mask.box_xyxy
     return bool(mask.area) and (x1 == 0 or y1 == 0 or x2 == mask.image_width or y2 == mask.image_height)
@@ -75,7 +80,7 @@ def test_boxes_are_those_of_the_first_implementation_but_reach_the_last_row_and_
         pytest.skip("the first implementation takes the image's border for boundary")
     for expected in case["boxes"]:
         size = expected["patch_size"]
-        boxes = patches.propose_boxes_in(mask, size, expected["nms_threshold"], tie_order="raster")
+        boxes = patches.propose_boxes(mask, size, expected["nms_threshold"], tie_order="raster")
         centred = np.array(expected["centred_xyxy"], np.int64).reshape(-1, 4)
         room = (max(0, mask.image_width - size), max(0, mask.image_height - size))
         corners = np.clip(centred[:, :2], 0, room)
@@ -90,7 +95,7 @@ def test_contour_order_needs_a_fifth_fewer_boxes_than_raster_order_at_the_same_c
         for case in GOLDEN.values():
             mask = decode_rle(case["mask"])
             candidate = patches.boundary_scores(to_frame(mask)) > 0
-            boxes = patches.propose_boxes_in(mask, 64, threshold, tie_order=tie_order)
+            boxes = patches.propose_boxes(mask, 64, threshold, tie_order=tie_order)
             inside = np.zeros_like(candidate)
             for x1, y1, x2, y2 in boxes.tolist():
                 inside[y1:y2, x1:x2] = True
@@ -153,7 +158,7 @@ def test_every_boundary_pixel_is_suppressed_by_a_kept_box(frame, patch_size, thr
 @given(frames, sizes, thresholds, st.sampled_from(patches.SCHEMES), tie_orders)
 def test_boxes_lie_inside_the_image_padded_to_a_patch(frame, patch_size, threshold, scheme, tie_order):
     height, width = frame.shape
-    boxes = patches.propose_boxes(frame, patch_size, threshold, scheme, tie_order)
+    boxes = patches.propose_boxes(whole(frame), patch_size, threshold, scheme, tie_order)
     assert boxes.dtype == np.int64
     assert (boxes[:, :2] >= 0).all()
     assert (boxes[:, 2] <= max(width, patch_size)).all()
@@ -170,18 +175,16 @@ def test_a_tight_crop_a_loose_crop_and_the_frame_give_the_same_boxes(frame, size
     x1, y1, x2, y2 = tight.box_xyxy
     x1, y1 = max(0, x1 - left), max(0, y1 - top)
     loose = Mask(np.ascontiguousarray(frame[y1:y2, x1:x2]), x1, y1, height, width)
-    expected = patches.propose_boxes(frame, size, 0.25, scheme, tie_order).tolist()
-    assert (
-        patches.propose_boxes_in(Mask(frame, 0, 0, height, width), size, 0.25, scheme, tie_order).tolist() == expected
-    )
-    assert patches.propose_boxes_in(loose, size, 0.25, scheme, tie_order).tolist() == expected
+    expected = patches.propose_boxes(whole(frame), size, 0.25, scheme, tie_order).tolist()
+    assert patches.propose_boxes(Mask(frame, 0, 0, height, width), size, 0.25, scheme, tie_order).tolist() == expected
+    assert patches.propose_boxes(loose, size, 0.25, scheme, tie_order).tolist() == expected
 
 
 @settings(deadline=None)
 @given(frames, tie_orders, st.integers(40, 60), st.integers(40, 60))
 def test_an_object_that_moves_takes_its_boxes_with_it(frame, tie_order, x, y):
     def boxes_at(x, y):
-        return patches.propose_boxes_in(crop_mask(frame, x, y, 200, 180), 16, 0.25, tie_order=tie_order)
+        return patches.propose_boxes(crop_mask(frame, x, y, 200, 180), 16, 0.25, tie_order=tie_order)
 
     assert np.array_equal(boxes_at(x, y) - (x, y, x, y), boxes_at(30, 30) - 30)
 
@@ -196,26 +199,26 @@ def test_grid_boxes_are_the_cells_that_hold_both_classes(frame, patch_size):
             if cell.min() != cell.max():
                 x, y = max(0, min(left, width - patch_size)), max(0, min(top, height - patch_size))
                 expected.append([x, y, x + patch_size, y + patch_size])
-    assert patches.propose_boxes(frame, patch_size, scheme="grid").tolist() == expected
+    assert patches.propose_boxes(whole(frame), patch_size, scheme="grid").tolist() == expected
 
 
 def test_the_instance_box_is_the_bounding_box():
     frame = np.zeros((100, 120), bool)
     frame[20:50, 30:110] = True
-    assert patches.propose_boxes(frame, scheme="instance").tolist() == [[30, 20, 110, 50]]
+    assert patches.propose_boxes(whole(frame), scheme="instance").tolist() == [[30, 20, 110, 50]]
 
 
 @pytest.mark.parametrize("scheme", patches.SCHEMES)
 @pytest.mark.parametrize("value", [0, 1])
 def test_masks_without_boundary_have_no_boxes(scheme, value):
-    boxes = patches.propose_boxes(np.full((80, 90), value, np.uint8), scheme=scheme)
+    boxes = patches.propose_boxes(whole(np.full((80, 90), value, np.uint8)), scheme=scheme)
     assert boxes.shape == (0, 4)
 
 
 def test_the_image_border_is_no_boundary_but_its_pixels_are_reached():
     frame = np.zeros((200, 300), np.uint8)
     frame[150:, 250:] = 1
-    boxes = patches.propose_boxes(frame)
+    boxes = patches.propose_boxes(whole(frame))
     assert boxes[:, 2].max() == 300
     assert boxes[:, 3].max() == 200
     assert patches.boundary_scores(frame)[180:, 290:].max() == 0
@@ -225,7 +228,7 @@ def test_one_pixel_has_one_box_centred_on_it():
     frame = np.zeros((200, 300), np.uint8)
     frame[120, 90] = 1
     # The pixel's neighbours score alike, so NMS may centre the box on one of them.
-    boxes = patches.propose_boxes(frame)
+    boxes = patches.propose_boxes(whole(frame))
     assert len(boxes) == 1
     assert np.abs(boxes[0] - (90 - 32, 120 - 32, 90 + 32, 120 + 32)).max() <= 1
 
@@ -233,7 +236,7 @@ def test_one_pixel_has_one_box_centred_on_it():
 def test_an_image_smaller_than_a_patch_has_boxes_from_its_corner():
     frame = np.zeros((50, 40), np.uint8)
     frame[20:30, 10:30] = 1
-    assert patches.propose_boxes(frame).tolist() == [[0, 0, 64, 64]]
+    assert patches.propose_boxes(whole(frame)).tolist() == [[0, 0, 64, 64]]
 
 
 @pytest.mark.parametrize(
@@ -241,4 +244,4 @@ def test_an_image_smaller_than_a_patch_has_boxes_from_its_corner():
 )
 def test_arguments_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match=r"patch size|scheme"):
-        patches.propose_boxes(np.eye(9, dtype=np.uint8), **arguments)
+        patches.propose_boxes(whole(np.eye(9, dtype=np.uint8)), **arguments)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bpr_cli import patches
-from bpr_cli.masks import crop_mask, decode_rle, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, decode_rle, to_frame
 
 FOLDER = Path(__file__).parent.parent / "data" / "golden"
 GOLDEN = json.loads((FOLDER / "merge.json").read_text())
@@ -24,6 +24,17 @@ frames = hnp.arrays(
 boxes_anywhere = st.lists(st.tuples(st.integers(-12, 34), st.integers(-12, 34)), max_size=6).map(
     lambda corners: np.array([(x, y, x + SIDE, y + SIDE) for x, y in corners], np.int64).reshape(-1, 4)
 )
+
+
+def merge(boxes, probabilities, frame, weights=None, caution=patches.Caution()):  # noqa: B008
+    """The merged frame; by way of a window that holds no more than the mask and the boxes."""
+    mask = crop_mask(frame, 0, 0, *frame.shape)
+    merged = frame.astype(np.uint8)
+    if len(boxes):
+        window = patches.merge_patches(patches.window_around(mask, boxes), boxes, probabilities, weights, caution)
+        height, width = window.pixels_HW.shape
+        merged[window.y1 : window.y1 + height, window.x1 : window.x1 + width] = window.pixels_HW
+    return merged
 
 
 def random_probabilities(boxes, seed, margin=0):
@@ -53,9 +64,7 @@ def test_merged_masks_are_those_of_the_first_implementation(name):
         probabilities = (stored[name] / 65535).astype(np.float32)
     boxes = np.array(case["boxes_xyxy"], np.int64).reshape(-1, 4)
     mask = decode_rle(case["mask"])
-    assert encode_rle(patches.merge_patches_in(boxes, probabilities, mask)) == case["merged"]
-    merged = patches.merge_patches(boxes, probabilities, to_frame(mask))
-    assert np.array_equal(merged, to_frame(decode_rle(case["merged"])))
+    assert np.array_equal(merge(boxes, probabilities, to_frame(mask)), to_frame(decode_rle(case["merged"])))
 
 
 @settings(deadline=None)
@@ -65,24 +74,21 @@ def test_merging_is_the_mean_above_one_half(frame, boxes, seed, hann):
     probabilities = random_probabilities(boxes, seed)
     means = mean_probability(boxes, probabilities, frame, np.ones((SIDE, SIDE)) if weights is None else weights)
     expected = np.where(np.isnan(means), frame, means > 0.5)
-    assert np.array_equal(patches.merge_patches(boxes, probabilities, frame, weights), expected)
+    assert np.array_equal(merge(boxes, probabilities, frame, weights), expected)
 
 
 @given(frames, boxes_anywhere, st.integers(0, 99), st.booleans())
-def test_a_mask_and_its_frame_merge_alike(frame, boxes, seed, hann):
+def test_the_window_may_be_larger_than_it_need_be(frame, boxes, seed, hann):
     weights = patches.hann_weights(SIDE) if hann else None
     probabilities = random_probabilities(boxes, seed)
-    mask = patches.merge_patches_in(boxes, probabilities, crop_mask(frame, 0, 0, *frame.shape), weights)
-    expected = patches.merge_patches(boxes, probabilities, frame, weights)
-    assert np.array_equal(to_frame(mask), expected)
-    assert mask.box_xyxy == crop_mask(expected, 0, 0, *frame.shape).box_xyxy
+    whole = patches.merge_patches(patches.Window(frame, 0, 0), boxes, probabilities, weights)
+    assert np.array_equal(whole.pixels_HW, merge(boxes, probabilities, frame, weights))
 
 
 @given(frames, boxes_anywhere)
 def test_merging_a_masks_own_crops_changes_nothing(frame, boxes):
-    mask = crop_mask(frame, 0, 0, *frame.shape)
-    own = patches.crop_from_mask(mask, boxes).astype(np.float32)
-    assert np.array_equal(to_frame(patches.merge_patches_in(boxes, own, mask)), frame)
+    own = patches.crop(frame, boxes).astype(np.float32)
+    assert np.array_equal(merge(boxes, own, frame), frame)
 
 
 @given(frames, boxes_anywhere, st.integers(0, 99))
@@ -90,7 +96,7 @@ def test_pixels_outside_the_boxes_stay(frame, boxes, seed):
     outside = np.ones(frame.shape, bool)
     for x1, y1, x2, y2 in np.maximum(boxes, 0).tolist():
         outside[y1:y2, x1:x2] = False
-    merged = patches.merge_patches(boxes, random_probabilities(boxes, seed), frame)
+    merged = merge(boxes, random_probabilities(boxes, seed), frame)
     assert np.array_equal(merged[outside], frame[outside])
 
 
@@ -101,7 +107,7 @@ def test_a_margin_lets_only_sure_pixels_change(frame, boxes, seed, hann, margin)
     probabilities = random_probabilities(boxes, seed)
     means = mean_probability(boxes, probabilities, frame, np.ones((SIDE, SIDE)) if weights is None else weights)
     expected = np.where(means > 0.5 + margin, 1, np.where(means < 0.5 - margin, 0, frame))
-    merged = patches.merge_patches(boxes, probabilities, frame, weights, patches.Caution(margin=margin))
+    merged = merge(boxes, probabilities, frame, weights, patches.Caution(margin=margin))
     surely = np.isnan(means) | (np.abs(np.abs(means - 0.5) - margin) > 1e-5)  # float32 sums decide the rest
     assert np.array_equal(merged[surely], expected[surely])
 
@@ -110,51 +116,35 @@ def test_a_margin_lets_only_sure_pixels_change(frame, boxes, seed, hann, margin)
 @given(frames, boxes_anywhere, st.integers(0, 99), st.sampled_from([1, 2, 5]))
 def test_reach_keeps_what_is_far_from_the_coarse_boundary(frame, boxes, seed, reach):
     probabilities = random_probabilities(boxes, seed)
-    plain = patches.merge_patches(boxes, probabilities, frame)
+    plain = merge(boxes, probabilities, frame)
     expected = frame.copy()
     for y, x in np.ndindex(frame.shape):
         around = frame[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
         if around.min() != around.max():
             expected[y, x] = plain[y, x]
     caution = patches.Caution(reach=reach)
-    assert np.array_equal(patches.merge_patches(boxes, probabilities, frame, caution=caution), expected)
-    mask = crop_mask(frame, 0, 0, *frame.shape)
-    assert np.array_equal(to_frame(patches.merge_patches_in(boxes, probabilities, mask, caution=caution)), expected)
-
-
-@given(frames, boxes_anywhere, st.integers(0, 99))
-def test_patches_of_the_mask_at_hand_change_nothing(frame, boxes, seed):
-    assume(len(boxes))
-    mask = crop_mask(frame, 0, 0, *frame.shape)
-    window = patches.window_around(mask, boxes, whole_mask=True)
-    arguments = window, boxes, random_probabilities(boxes, seed), None, patches.Caution(margin=0.2)
-    merged = patches.merged_window(*arguments, patches.crop_from_mask(mask, boxes))
-    assert np.array_equal(merged.pixels_HW, patches.merged_window(*arguments).pixels_HW)
-    assert merged[1:] == window[1:]
+    assert np.array_equal(merge(boxes, probabilities, frame, caution=caution), expected)
 
 
 @given(frames, boxes_anywhere, st.integers(0, 99), st.integers(1, 3))
 def test_a_margin_of_context_is_dropped(frame, boxes, seed, margin):
     padded = random_probabilities(boxes, seed, margin)
     inner = padded[:, margin:-margin, margin:-margin]
-    merged = patches.merge_patches(boxes, padded, frame)
-    assert np.array_equal(merged, patches.merge_patches(boxes, inner, frame))
+    merged = merge(boxes, padded, frame)
+    assert np.array_equal(merged, merge(boxes, inner, frame))
 
 
 def test_one_half_is_background():
     frame = np.ones((SIDE, SIDE), np.uint8)
     half = np.full((1, SIDE, SIDE), 0.5, np.float32)
-    assert patches.merge_patches(np.array([[0, 0, SIDE, SIDE]]), half, frame).max() == 0
+    assert merge(np.array([[0, 0, SIDE, SIDE]]), half, frame).max() == 0
 
 
 def test_the_input_is_left_alone():
-    frame = np.ones((SIDE, SIDE), bool)
-    mask = crop_mask(frame, 0, 0, SIDE, SIDE)
+    window = patches.Window(np.ones((SIDE, SIDE), np.uint8), 0, 0)
     boxes, probabilities = np.array([[0, 0, SIDE, SIDE]]), np.zeros((1, SIDE, SIDE), np.float32)
-    assert patches.merge_patches(boxes, probabilities, frame).max() == 0
-    assert patches.merge_patches_in(boxes, probabilities, mask).area == 0
-    assert frame.all()
-    assert mask.pixels_HW.all()
+    assert patches.merge_patches(window, boxes, probabilities).pixels_HW.max() == 0
+    assert window.pixels_HW.all()
     assert probabilities.max() == 0
 
 
@@ -172,4 +162,4 @@ def test_hann_weights_are_positive_symmetric_and_largest_in_the_middle(side):
 def test_probabilities_that_do_not_fit_are_refused(shape):
     boxes = np.array([[0, 0, 8, 8], [4, 4, 12, 12]])
     with pytest.raises(ValueError, match="do not fit"):
-        patches.merge_patches(boxes, np.zeros(shape, np.float32), np.zeros((20, 20), np.uint8))
+        patches.merge_patches(patches.Window(np.zeros((20, 20), np.uint8), 0, 0), boxes, np.zeros(shape, np.float32))

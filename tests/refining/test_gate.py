@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpr_cli import patches
 from bpr_cli.masks import crop_mask, to_frame
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.refining import jobs
 from bpr_cli.refining.gate import evidence
+from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
 from bpr_cli.refining.settings import RefineSettings
 
 SIZE = 64
@@ -58,12 +59,14 @@ def test_a_mask_without_evidence_is_returned_as_it_came(scheme, padding):
     def refined(image_HWC, caution):
         settings = RefineSettings(scheme=scheme, caution=caution)
         mask = crop_mask(coarse, 0, 0, *coarse.shape)
-        job = jobs.prepare_job(0, image_HWC, mask, ModelConfig(padding=padding), settings)
-        # The network's answer stands in for itself: sure of the true mask.
-        sure = jobs.cut_job(
-            0, image_HWC, crop_mask(true, 0, 0, *true.shape), job.boxes, ModelConfig(), settings
-        ).masks_NHW
-        return to_frame(jobs.paste(job, sure.astype(np.float32), settings))
+        config = ModelConfig(padding=padding)
+        look = first_look(Subject(0, image_HWC, mask), config, settings)
+        assert isinstance(look, Look)
+        # The network's answer: sure of the true mask.
+        sure = patches.crop(true, look.boxes).astype(np.float32)
+        after = next_look(look, sure, [config], settings)
+        assert isinstance(after, Refined)
+        return to_frame(after.mask)
 
     assert np.mean(refined(image_HWC, 0.4) != true) < 0.01
     misleading = photo_of(coarse[None], 80)[0]

@@ -1,0 +1,164 @@
+"""An instance to be refined, one look of a network at it, and what becomes of its mask.
+
+Subject -> first_look -> Look -> (the network) -> next_look -> Look -> ... -> Refined
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bpr_cli import patches
+from bpr_cli.masks import Mask, crop_mask
+from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.refining.gate import evidence, needed_evidence
+from bpr_cli.refining.settings import RefineSettings
+
+# How far from the coarse boundary a cautious refinement may change pixels: a share of the object's size, the square
+# root of its area. What lies further out is mostly a neighbour, mistaken for a part of the object. That happens to
+# objects of less than two patches across; larger ones need no such limit (chosen on training photos; models/LOG.md).
+REACH = 0.08
+REACH_BELOW = 128  # px
+# Evidence is looked for in this many patches at most, evenly spread over the mask's: a large mask costs no more.
+EVIDENCE_PATCHES = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """An instance whose boundary is to be refined.
+
+    Attributes:
+        index: its position in the input.
+        image_HWC: the photo, uint8 RGB.
+        mask: the mask that the input has.
+        crowding: share of its boundary that has other objects beside it, 0..1.
+    """
+
+    index: int
+    image_HWC: NDArray[np.uint8]
+    mask: Mask
+    crowding: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a network is shown of a subject in one pass.
+
+    Attributes:
+        subject: whose boundary it is.
+        number: of the pass, from 0.
+        mask: the mask that this pass starts from: the subject's own in the first one.
+        window: that mask around the patches.
+        boxes: (N, 4) where the patches lie, x1 y1 x2 y2, without padding; N at least 1.
+        images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
+        patch_count: patches of all passes up to this one.
+    """
+
+    subject: Subject
+    number: int
+    mask: Mask
+    window: patches.Window
+    boxes: NDArray[np.int64]
+    images_NHWC: NDArray[np.uint8]
+    masks_NHW: NDArray[np.uint8]
+    patch_count: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refined:
+    """A subject that no network will look at again; it holds no photo.
+
+    Attributes:
+        index: the subject's position in the input.
+        coarse: the mask that the input has.
+        mask: the mask after all passes.
+        patch_count: patches of all passes.
+    """
+
+    index: int
+    coarse: Mask
+    mask: Mask
+    patch_count: int
+
+
+def first_look(subject: Subject, config: ModelConfig, settings: RefineSettings) -> Look | Refined:
+    """What the network of the first pass, which expects what `config` says, is shown of a subject."""
+    return _take_look(subject, 0, subject.mask, config, settings, 0)
+
+
+def next_look(
+    look: Look, probabilities_NPP: NDArray[np.float32], configs: Sequence[ModelConfig], settings: RefineSettings
+) -> Look | Refined:
+    """Merge a network's answer: the next pass's look, or the refined mask after the last one.
+
+    The first pass decides for all whether the photo bears the refinement out; if not, the mask stays as the input has
+    it and no other pass looks.
+
+    Args:
+        look: what the network was shown.
+        probabilities_NPP: its answer, float32 (N, P, P), foreground probability 0..1.
+        configs: what the network of each pass expects.
+        settings: where patches lie, blending, caution.
+    """
+    subject = look.subject
+    merged = _merge(look, probabilities_NPP, settings)
+    if look.number == 0 and is_gated(settings) and not _is_borne_out(look, merged, settings):
+        return Refined(subject.index, subject.mask, subject.mask, look.patch_count)
+    mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
+    number = look.number + 1
+    if number == len(configs):
+        return Refined(subject.index, subject.mask, mask, look.patch_count)
+    return _take_look(subject, number, mask, configs[number], settings, look.patch_count)
+
+
+def is_gated(settings: RefineSettings) -> bool:
+    """Whether refinements must be borne out by the photo."""
+    # In the instance scheme's one patch the coarse boundary lies on the rim, where there is no telling.
+    return settings.caution > 0 and settings.scheme != "instance"
+
+
+def _take_look(
+    subject: Subject, number: int, mask: Mask, config: ModelConfig, settings: RefineSettings, patch_count: int
+) -> Look | Refined:
+    """Cut a mask's boundary into patches; a mask without boundary is done."""
+    boxes = patches.propose_boxes(mask, config.patch_size, settings.nms_threshold, settings.scheme)
+    if len(boxes) == 0:
+        return Refined(subject.index, subject.mask, mask, patch_count)
+    window = patches.window_around(mask, boxes, config.padding)
+    images_NHWC = patches.crop(subject.image_HWC, boxes, config.padding)
+    masks_NHW = window.cut(boxes, config.padding)
+    if settings.scheme == "instance":
+        side = config.patch_size
+        images_NHWC = patches.resize_patches(images_NHWC, side, side, cv2.INTER_LINEAR)
+        masks_NHW = patches.resize_patches(masks_NHW, side, side, cv2.INTER_NEAREST)
+    return Look(subject, number, mask, window, boxes, images_NHWC, masks_NHW, patch_count + len(boxes))
+
+
+def _merge(look: Look, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> patches.Window:
+    """The look's window with the network's answer put back."""
+    weights = None
+    if settings.scheme == "instance":
+        ((x1, y1, x2, y2),) = look.boxes.tolist()
+        probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
+    elif settings.blend == "hann":
+        weights = patches.hann_weights(probabilities_NPP.shape[-1])
+    return patches.merge_patches(look.window, look.boxes, probabilities_NPP, weights, _caution(look.mask, settings))
+
+
+def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
+    size = mask.area**0.5
+    limited = settings.caution > 0 and size < REACH_BELOW
+    return patches.Caution(settings.caution / 2, max(1, round(REACH * size)) if limited else None)
+
+
+def _is_borne_out(look: Look, merged: patches.Window, settings: RefineSettings) -> bool:
+    """Whether the photo shows enough evidence for a refinement, in some patches without their padding."""
+    count = len(look.boxes)
+    some = np.arange(EVIDENCE_PATCHES) * (count - 1) // (EVIDENCE_PATCHES - 1) if count > EVIDENCE_PATCHES else ...
+    boxes = look.boxes[some]
+    found = evidence(patches.crop(look.subject.image_HWC, boxes), look.window.cut(boxes), merged.cut(boxes))
+    return found >= needed_evidence(settings.caution, look.subject.crowding)

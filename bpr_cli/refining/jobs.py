@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -30,7 +31,13 @@ CROWDED = 10.0
 # Looked for in this many patches at most, evenly spread over the mask's, so that a large mask costs no more.
 EVIDENCE_PATCHES = 16
 MOST_WAITING = 4  # jobs held for each place of a batch; each holds a mask at least
+# Photos and masks that jobs hold while they wait for a batch to fill. 512 MiB are 7 photos of 24 million pixels, and
+# more of usual sizes than a batch of 256 patches spans, so that those batches stay full.
+MOST_BYTES_WAITING = 512 << 20
 
+NO_PHOTO = np.empty((0, 0, 3), np.uint8)
+
+T = TypeVar("T")
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -40,7 +47,7 @@ class Job:
 
     Attributes:
         index: its position in the input.
-        image_HWC: the photo, uint8 RGB.
+        image_HWC: the photo, uint8 RGB; empty if no later pass needs it.
         mask: the coarse mask.
         boxes: (N, 4) where its patches lie, x1 y1 x2 y2, without padding.
         images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
@@ -65,6 +72,17 @@ class Job:
     def came_in(self) -> Mask:
         """The mask as it was before any pass."""
         return self.mask if self.first_mask is None else self.first_mask
+
+    @property
+    def mask_bytes(self) -> int:
+        """What its masks hold in memory, whatever they are shared with."""
+        window = 0 if self.window is None else self.window.pixels_HW.nbytes
+        first = 0 if self.first_mask is None else self.first_mask.pixels_HW.nbytes
+        return self.mask.pixels_HW.nbytes + window + first
+
+    def without_photo(self) -> Job:
+        """The same, for a pass that is its last: many may wait while others fill a batch."""
+        return replace(self, image_HWC=NO_PHOTO)
 
 
 def prepare_job(
@@ -100,7 +118,8 @@ def cut_job(
         patch_size = config.patch_size
         image_patches = patches.resize_patches(image_patches, patch_size, patch_size, cv2.INTER_LINEAR)
         mask_patches = patches.resize_patches(mask_patches, patch_size, patch_size, cv2.INTER_NEAREST)
-    return Job(index, image_HWC, mask, boxes, image_patches, mask_patches, window, crowding, patch_count=len(boxes))
+    photo_HWC = image_HWC if len(boxes) else NO_PHOTO
+    return Job(index, photo_HWC, mask, boxes, image_patches, mask_patches, window, crowding, patch_count=len(boxes))
 
 
 def _crop_from(window: patches.Window, boxes: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -115,7 +134,7 @@ def next_pass(job: Job, probabilities_NPP: NDArray[np.float32], config: ModelCon
         # New arrays, not parts of the old ones: many such jobs may wait while others fill a batch.
         return replace(
             job,
-            image_HWC=np.empty((0, 0, 3), np.uint8),
+            image_HWC=NO_PHOTO,
             boxes=np.empty((0, 4), np.int64),
             images_NHWC=np.empty((0, *job.images_NHWC.shape[1:]), np.uint8),
             masks_NHW=np.empty((0, *job.masks_NHW.shape[1:]), np.uint8),
@@ -185,19 +204,37 @@ def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
 
 
 def predict_jobs(
-    jobs: Iterable[Job], predict: Predict, patch_size: int, batch_size: int
+    jobs: Iterable[Job],
+    predict: Predict,
+    patch_size: int,
+    batch_size: int,
+    most_bytes: int = MOST_BYTES_WAITING,
 ) -> Iterator[tuple[Job, NDArray[np.float32]]]:
     """Run the network on batches of `batch_size` patches, filled across jobs.
 
+    Args:
+        jobs: drawn only as batches need them. Those of one photo follow each other.
+        predict: the network.
+        patch_size: side of its answers.
+        batch_size: patches of a batch.
+        most_bytes: photos and masks of the jobs that may wait for a batch to fill; a single job may exceed it.
+
     Yields:
-        Each job with its foreground probabilities (N, patch_size, patch_size), in the order given. Jobs are
-        drawn only as batches need them, and a batch goes as it is when MOST_WAITING times as many jobs as it has places
-        wait for it (most of them without patches), so memory is bounded by the batch and the largest job.
+        Each job with its foreground probabilities (N, patch_size, patch_size), in the order given. A batch goes as it
+        is, not full, when more would wait for it than `most_bytes`, or MOST_WAITING times as many jobs as it has places
+        (most of them without patches). So memory is bounded by the batch, `most_bytes` and the largest job; what makes
+        a batch depends on the jobs alone.
     """
     waiting: deque[tuple[Job, NDArray[np.float32]]] = deque()  # jobs with a patch not yet predicted
     batch: list[tuple[Job, NDArray[np.float32], int, int]] = []  # job, its output, from, to
     filled = 0
+    held = _Held()
     for job in jobs:
+        if batch and held.with_job(job) > most_bytes:
+            filled = _predict_batch(batch, predict)
+            yield from _taken(waiting, len(waiting))
+        held = held if waiting else _Held()
+        held.add(job)
         count = len(job.boxes)
         output = np.empty((count, patch_size, patch_size), np.float32)
         waiting.append((job, output))
@@ -208,23 +245,44 @@ def predict_jobs(
             filled += stop - start
             start = stop
             if filled == batch_size:
-                _predict_batch(batch, predict)
+                filled = _predict_batch(batch, predict)
                 # All but the last job of a full batch are complete; the last is if it ended with the batch.
-                done = len(waiting) if stop == count else len(waiting) - 1
-                yield from (waiting.popleft() for _ in range(done))
-                batch, filled = [], 0
+                yield from _taken(waiting, len(waiting) if stop == count else len(waiting) - 1)
+                held = _Held()
+                held.add(job)
         if batch and len(waiting) >= MOST_WAITING * batch_size:
-            _predict_batch(batch, predict)
-            batch, filled = [], 0
+            filled = _predict_batch(batch, predict)
         if not batch:
-            yield from waiting
-            waiting.clear()
+            yield from _taken(waiting, len(waiting))
     if batch:
         _predict_batch(batch, predict)
     yield from waiting
 
 
-def _predict_batch(batch: list[tuple[Job, NDArray[np.float32], int, int]], predict: Predict) -> None:
+class _Held:
+    """Bytes of the photos and masks of jobs that wait; those of one photo follow each other."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._photo_HWC = NO_PHOTO
+
+    def with_job(self, job: Job) -> int:
+        """What it would be with one job more."""
+        photo = 0 if job.image_HWC is self._photo_HWC else job.image_HWC.nbytes
+        return self._bytes + photo + job.mask_bytes
+
+    def add(self, job: Job) -> None:
+        self._bytes = self.with_job(job)
+        if job.image_HWC.size:
+            self._photo_HWC = job.image_HWC
+
+
+def _taken(waiting: deque[T], count: int) -> Iterator[T]:
+    return (waiting.popleft() for _ in range(count))
+
+
+def _predict_batch(batch: list[tuple[Job, NDArray[np.float32], int, int]], predict: Predict) -> int:
+    """Give each job its answers, and empty the batch; returns the patches that are left in it: none."""
     images = np.concatenate([job.images_NHWC[start:stop] for job, _, start, stop in batch])
     masks = np.concatenate([job.masks_NHW[start:stop] for job, _, start, stop in batch])
     probabilities = predict(images, masks)
@@ -232,3 +290,5 @@ def _predict_batch(batch: list[tuple[Job, NDArray[np.float32], int, int]], predi
     for _, output, start, stop in batch:
         output[start:stop] = probabilities[position : position + stop - start]
         position += stop - start
+    batch.clear()
+    return 0

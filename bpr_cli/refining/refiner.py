@@ -101,18 +101,20 @@ class Refiner:
     def run(self, jobs: Iterable[Job]) -> Predicted:
         """Run the networks over jobs, in all passes: each last job with its probabilities, in the order given."""
         first, *others = self.networks
-        predicted = self._predict(jobs, first)
-        for network in others:
-            predicted = self._look_again(predicted, network)
+        predicted = self._predict(jobs, first, is_last=not others)
+        for left, network in zip(reversed(range(len(others))), others, strict=True):
+            predicted = self._look_again(predicted, network, is_last=left == 0)
         return predicted
 
-    def _predict(self, jobs: Iterable[Job], network: Network) -> Predicted:
+    def _predict(self, jobs: Iterable[Job], network: Network, is_last: bool) -> Predicted:
         predict = partial(network.engine.predict, flips=self.settings.flips)
+        if is_last:
+            jobs = (job.without_photo() for job in jobs)
         return predict_jobs(jobs, predict, network.config.patch_size, self.batch_size)
 
-    def _look_again(self, predicted: Predicted, network: Network) -> Predicted:
+    def _look_again(self, predicted: Predicted, network: Network, is_last: bool) -> Predicted:
         jobs = (next_pass(job, found, network.config, self.settings) for job, found in predicted)
-        return self._predict(jobs, network)
+        return self._predict(jobs, network, is_last)
 
     def refine(
         self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic], scores: Sequence[float] | None = None

@@ -64,7 +64,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The file's mode follows the umask. After a power cut there is the former file or the new one, never half of one.
 
     Raises:
-        OSError: the disk is full or the like; its `filename` is `path` unless it is known better.
+        OSError: the disk is full or the like; its `filename` is `path`, or another file's at fault.
     """
     try:
         with _claimed(path) as temporary:
@@ -77,7 +77,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
             _sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(f".{path.name}."):
             error.filename = str(path)
         raise
 

@@ -25,6 +25,8 @@ from bpr_cli.commands.options import (
     console,
 )
 
+WorkloadName = Literal["cityscapes", "coco"]
+
 
 def benchmark(
     results: Annotated[
@@ -33,7 +35,7 @@ def benchmark(
     images: Images = None,
     image_info: ImageInfo = None,
     workload: Annotated[
-        Literal["cityscapes", "coco"],
+        WorkloadName,
         typer.Option(
             help="What to make up: photos of 1024x2048 with 15 instances, or of 480x640 with 7.", rich_help_panel=INPUT
         ),

@@ -119,10 +119,12 @@ def _check_manifest(manifest: Any) -> None:
         raise TypeError("sizes are no whole numbers")
     ExtractionSettings(**{**settings, "scales": tuple(settings.get("scales", (1.0,)))})
     inputs = manifest["inputs"]
-    if not (isinstance(inputs["results"], list) and "gt" in inputs and isinstance(manifest["complete"], bool)):
+    recorded = manifest.get("shards", {})
+    if not (isinstance(inputs["results"], list) and "gt" in inputs and isinstance(recorded, dict)):
         raise TypeError("the inputs are not recorded")
+    if not isinstance(manifest["complete"], bool):
+        raise TypeError("whether all is done is not recorded")
     if manifest["complete"]:
-        recorded = manifest.get("shards", {})
         for entry in manifest["splits"].values():
             if not all(isinstance(name, str) for name in entry["shards"]) or type(entry["patches"]) is not int:
                 raise TypeError("the splits are not recorded")

@@ -12,7 +12,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.network.engine import Network, open_network
 from bpr_cli.refining.crowding import crowding
-from bpr_cli.refining.jobs import Job, gated, next_pass, paste, predict_jobs, prepare_job
+from bpr_cli.refining.jobs import MOST_BYTES_WAITING, Job, gated, next_pass, paste, predict_jobs, prepare_job
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import NameOrPath, models_of_passes
 
@@ -110,7 +110,7 @@ class Refiner:
         predict = partial(network.engine.predict, flips=self.settings.flips)
         if is_last:
             jobs = (job.without_photo() for job in jobs)
-        return predict_jobs(jobs, predict, network.config.patch_size, self.batch_size)
+        return predict_jobs(jobs, predict, network.config.patch_size, self.batch_size, MOST_BYTES_WAITING)
 
     def _look_again(self, predicted: Predicted, network: Network, is_last: bool) -> Predicted:
         jobs = (next_pass(job, found, network.config, self.settings) for job, found in predicted)

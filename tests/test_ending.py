@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -78,18 +77,15 @@ def extraction(example, tmp_path_factory):
     (folder / "run.py").write_text(MANY_SHARDS)
     arguments = [
         sys.executable, folder / "run.py", "extract", "--images", example.images, "--gt", example.gt,
-        "--corruptions", 8, "--val-fraction", 0.3, "--processes", 2, "-q", "-o",
+        "--corruptions", 3, "--val-fraction", 0.3, "--processes", 2, "-q", "-o",
     ]  # fmt: skip
     subprocess.run(list(map(str, [*arguments, folder / "whole"])), check=True, stdout=subprocess.DEVNULL)
     return arguments, contents(folder / "whole")
 
 
 @posix
-@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGKILL"])
-@pytest.mark.parametrize("to", ["the parent", "all"])
+@pytest.mark.parametrize(("sent", "to"), [("SIGINT", "all"), ("SIGTERM", "the parent"), ("SIGKILL", "the parent")])
 def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the_same(extraction, tmp_path, sent, to):
-    if (sent, to) == ("SIGKILL", "all"):
-        pytest.skip("nobody is left who could do anything")
     arguments, whole = extraction
     out = tmp_path / "shards"
     process = start(*arguments, out)
@@ -109,24 +105,6 @@ def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the
         assert not list(out.glob(".*"))
     assert subprocess.run(list(map(str, [*arguments, out])), check=True, stdout=subprocess.DEVNULL).returncode == 0
     assert contents(out) == whole
-
-
-@posix
-@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
-def test_an_interrupted_refinement_says_that_nothing_was_written(example, small_model, tmp_path, sent):
-    (tmp_path / "input.json").write_text(json.dumps(json.loads(example.results.read_text()) * 40))
-    process = start(
-        sys.executable, "-m", "bpr_cli", "refine", tmp_path / "input.json", "-o", tmp_path / "out.json",
-        "--images", example.images, "--image-info", example.gt, "--model", small_model,
-    )  # fmt: skip
-    assert process.stderr is not None
-    assert "refine:   0%" in process.stderr.readline()
-    process.send_signal(getattr(signal, sent))
-    said = process.communicate(timeout=60)[1].splitlines()
-    assert process.returncode == 128 + getattr(signal, sent)
-    assert said[-1] == "interrupted; no output was written"
-    assert all(line.startswith("refine:") for line in said[:-1])
-    assert [path.name for path in tmp_path.iterdir()] == ["input.json"]
 
 
 @posix

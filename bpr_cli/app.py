@@ -8,15 +8,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bpr_cli import __version__
+from bpr_cli.commands import ending
 from bpr_cli.commands.benchmark import benchmark
 from bpr_cli.commands.evaluate import evaluate
 from bpr_cli.commands.export import export
 from bpr_cli.commands.extract import extract
-from bpr_cli.commands.options import console, errors, print_error
+from bpr_cli.commands.options import console, print_error
 from bpr_cli.commands.refine import refine
 from bpr_cli.commands.train import train
 from bpr_cli.defaults import FILE_NAME, read_defaults
 from bpr_cli.errors import InputError
+from bpr_cli.processes import raise_on_signals
 
 # torch, OpenCV and the rest are imported inside the commands, so that --help answers at once.
 
@@ -30,18 +32,26 @@ app = typer.Typer(
 
 
 def main() -> NoReturn:
-    """Run the command line; errors of the user's input end in one or two lines and exit code 2."""
+    """Run the command line.
+
+    Errors of the user's input end in one or two lines and exit code 2, those of the machine (disk, memory) in one line
+    and code 1; so does what escapes all else, with its traceback in a file.
+    """
+    raise_on_signals()
     try:
         app()
     except InputError as error:
         print_error("error", error)
         raise SystemExit(2) from None
     except OSError as error:
-        print_error("error", error)
+        print_error("error", ending.describe_os_error(error))
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        errors.print("interrupted; no output was written")
-        raise SystemExit(130) from None
+    except MemoryError as error:
+        print_error("error", f"there is not enough memory ({error})" if str(error) else "there is not enough memory")
+        raise SystemExit(1) from None
+    except Exception as error:
+        ending.print_bug(error)
+        raise SystemExit(1) from None
     raise SystemExit(0)
 
 
@@ -67,9 +77,16 @@ def options(
     context.default_map = read_defaults(Path(FILE_NAME), names)
 
 
-for command in (refine, extract, train, evaluate, benchmark, export):
-    app.command()(command)
-app.command("eval", hidden=True)(evaluate)
+for command, left in (
+    (refine, None),
+    (extract, ending.kept_shards),
+    (train, ending.kept_state),
+    (evaluate, None),
+    (benchmark, None),
+    (export, None),
+):
+    app.command()(ending.stating_what_is_left(command, left))
+app.command("eval", hidden=True)(ending.stating_what_is_left(evaluate))
 
 
 @app.command()

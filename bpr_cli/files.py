@@ -1,20 +1,49 @@
-"""Outputs appear whole or not at all: written under a temporary name, then moved into place."""
+"""Outputs appear whole or not at all, and stay: written under a temporary name, flushed to the disk, moved into place.
+
+A temporary file of `out.json` is `.out.json.0.part`, locked while it is written. What a killed process leaves is
+unlocked, so whoever writes `out.json` next takes it over; one that is locked belongs to a running process, and the next
+number is used instead.
+"""
 
 from __future__ import annotations
 
-import secrets
+import hashlib
+import itertools
+import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from bpr_cli.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
+
+BLOCK = 1 << 20  # bytes read at once
+
+
+class Fingerprint(NamedTuple):
+    """What tells whether a file, or a folder's files, are still the same.
+
+    Attributes:
+        size: bytes, of all files.
+        sha256: of the bytes; of a folder, of its files' names and fingerprints.
+    """
+
+    size: int
+    sha256: str
 
 
 def ensure_folder(folder: Path) -> None:
     """Make `folder` (and its parents); InputError if that is impossible or it cannot be written to."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in missing:
+            _sync_folder(path.parent)
     except OSError as error:
         raise InputError(
             f"the output folder cannot be made ({error.strerror})", file=folder, remedy="Choose another -o"
@@ -30,13 +59,150 @@ def ensure_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it over `path` on success, remove it on any failure.
+    """Yield a temporary file beside `path`; move it over `path` on success, remove it on any failure.
 
-    The temporary file ends in `.part`, so that what a killed process leaves behind is recognised.
+    The file's mode follows the umask. After a power cut there is the former file or the new one, never half of one.
+
+    Raises:
+        OSError: the disk is full or the like; its `filename` is `path`, or another file's at fault.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        with _claimed(path) as temporary:
+            mode = temporary.stat().st_mode
+            yield temporary
+            if temporary.stat().st_mode != mode:  # the writer made a file of its own
+                temporary.chmod(mode)
+            with temporary.open("r+b") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(f".{path.name}."):
+            error.filename = str(path)
+        raise
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove what killed processes left of writing `path`; never what a running one writes."""
+    for temporary in _temporaries(path):
+        if not temporary.exists():
+            return
+        descriptor = _claim(temporary)
+        if descriptor is not None:
+            temporary.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Size and hash of a file, or of a folder's .png, .txt and .json files; hidden ones do not count.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_dir():
+        return _file_fingerprint(path)
+    digest, size = hashlib.sha256(), 0
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() in (".png", ".txt", ".json") and not file.name.startswith(".") and file.is_file():
+            found = _file_fingerprint(file)
+            size += found.size
+            digest.update(f"{file.relative_to(path).as_posix()}\0{found.sha256}\n".encode(errors="surrogateescape"))
+    return Fingerprint(size, digest.hexdigest())
+
+
+def _file_fingerprint(path: Path) -> Fingerprint:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            size += len(block)
+    return Fingerprint(size, digest.hexdigest())
+
+
+def _temporaries(path: Path) -> Iterator[Path]:
+    return (path.with_name(f".{path.name}.{number}.part") for number in itertools.count())
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[Path]:
+    """An empty temporary file that no other process writes to, removed at the end if it is still there."""
+    temporary, descriptor = _first_free(path)
+    try:
+        os.ftruncate(descriptor, 0)
+        if sys.platform == "win32":  # an open file can be neither replaced nor removed there
+            os.close(descriptor)
         yield temporary
-        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        if sys.platform != "win32":
+            os.close(descriptor)
+
+
+def _first_free(path: Path) -> tuple[Path, int]:
+    for temporary in _temporaries(path):
+        descriptor = _claim(temporary)
+        if descriptor is not None:
+            return temporary, descriptor
+    raise AssertionError("there is no last number")
+
+
+if sys.platform == "win32":
+
+    def _claim(temporary: Path) -> int | None:
+        """Descriptor of the file, made anew; None where another process has it open."""
+        try:
+            temporary.unlink(missing_ok=True)
+            return os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_BINARY, 0o666)
+        except (PermissionError, FileExistsError):
+            if not temporary.exists():
+                raise
+            return None
+
+    def _sync_folder(folder: Path) -> None:
+        """Nothing: folders cannot be flushed there."""
+
+else:
+
+    def _claim(temporary: Path) -> int | None:
+        """Locked descriptor of the file, made or taken over; None where it is another's."""
+        while True:
+            made, descriptor = _open(temporary)
+            if descriptor is None:
+                return None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            except OSError:  # a file system without locks: what is there may be a running process's
+                if made:
+                    return descriptor
+                os.close(descriptor)
+                return None
+            if _is_at(temporary, descriptor):
+                return descriptor
+            os.close(descriptor)  # moved into place or removed between opening and locking
+
+    def _open(temporary: Path) -> tuple[bool, int | None]:
+        """Whether the file was made, and its descriptor: None if what is there is no file of ours to write to."""
+        flags = os.O_RDWR | os.O_NOFOLLOW
+        try:
+            return True, os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            pass
+        if not (temporary.is_file() and not temporary.is_symlink() and os.access(temporary, os.R_OK | os.W_OK)):
+            return False, None
+        return False, os.open(temporary, flags | os.O_CREAT, 0o666)
+
+    def _is_at(path: Path, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
+
+    def _sync_folder(folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

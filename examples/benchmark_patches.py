@@ -47,7 +47,7 @@ def enlarge(rle: dict[str, Any], scale: int) -> dict[str, Any]:
 
 def look_at(config: ModelConfig, image_HWC: np.ndarray, rle: dict[str, Any], settings: RefineSettings) -> Look:
     """The one look at an instance; its mask must have a boundary."""
-    look = first_look(Subject(0, image_HWC, decode_rle(rle)), config, settings)
+    look = first_look(Subject(0, image_HWC, decode_rle(rle)), [config], settings)
     assert isinstance(look, Look)
     return look
 
@@ -65,7 +65,7 @@ def run_stages(
     clock = [time.perf_counter()]
     mask = decode_rle(rle)
     clock.append(time.perf_counter())
-    look = first_look(Subject(0, image_HWC, mask), config, settings)
+    look = first_look(Subject(0, image_HWC, mask), [config], settings)
     clock.append(time.perf_counter())
     assert isinstance(look, Look)
     refined = next_look(look, answer, [config], settings)

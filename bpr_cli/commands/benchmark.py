@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,8 @@ from bpr_cli.commands.options import (
     console,
 )
 
+WorkloadName = Literal["cityscapes", "coco"]
+
 
 def benchmark(
     results: Annotated[
@@ -33,12 +35,12 @@ def benchmark(
     images: Images = None,
     image_info: ImageInfo = None,
     workload: Annotated[
-        str,
+        WorkloadName,
         typer.Option(
-            help="What to make up: cityscapes (1024x2048, 15 instances) or coco (480x640, 7).", rich_help_panel=INPUT
+            help="What to make up: photos of 1024x2048 with 15 instances, or of 480x640 with 7.", rich_help_panel=INPUT
         ),
     ] = "cityscapes",
-    photos: Annotated[int, typer.Option(help="Made-up photos.", rich_help_panel=INPUT)] = 8,
+    photos: Annotated[int, typer.Option(min=1, help="Made-up photos.", rich_help_panel=INPUT)] = 8,
     sweep: Annotated[
         bool,
         typer.Option(

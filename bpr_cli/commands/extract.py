@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bpr_cli.commands.options import (
+    BELOW_ONE,
     INPUT,
     PATCHES,
     SPEED,
@@ -18,6 +19,8 @@ from bpr_cli.commands.options import (
     console,
     print_skipped,
 )
+
+LARGEST_SIDE = 4096  # px of a stored patch, as `shards.LARGEST_SIDE`
 
 
 def extract(
@@ -32,23 +35,36 @@ def extract(
     corruptions: Annotated[
         int | None,
         typer.Option(
+            min=0,
             help="Synthetic coarse masks of each true object.  [dim]\\[default: 0; 4 without --results][/]",
             show_default=False,
             rich_help_panel=PATCHES,
         ),
     ] = None,
-    patch_size: Annotated[int, typer.Option(help="Side of a patch, px.", rich_help_panel=PATCHES)] = 64,
-    padding: Annotated[int, typer.Option(help="Context around a patch, px.", rich_help_panel=PATCHES)] = 0,
+    patch_size: Annotated[
+        int, typer.Option(min=8, max=LARGEST_SIDE, help="Side of a patch, px.", rich_help_panel=PATCHES)
+    ] = 64,
+    padding: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SIDE // 2, help="Context around a patch, px.", rich_help_panel=PATCHES)
+    ] = 0,
     nms_threshold: Annotated[
         float,
-        typer.Option(help="Patches overlapping more than this IoU are dropped.", rich_help_panel=PATCHES),
+        typer.Option(
+            min=0.0,
+            max=BELOW_ONE,
+            help="Patches overlapping more than this IoU are dropped.",
+            rich_help_panel=PATCHES,
+        ),
     ] = 0.25,
     scheme: Scheme = "dense",
     min_iou: Annotated[
-        float, typer.Option(help="Least IoU of a coarse mask with its true object.", rich_help_panel=PATCHES)
+        float,
+        typer.Option(
+            min=0.0, max=BELOW_ONE, help="Least IoU of a coarse mask with its true object.", rich_help_panel=PATCHES
+        ),
     ] = 0.5,
     sample: Annotated[
-        float, typer.Option(help="Share of the coarse masks to use, 0 to 1.", rich_help_panel=PATCHES)
+        float, typer.Option(min=0.0, max=1.0, help="Share of the coarse masks to use.", rich_help_panel=PATCHES)
     ] = 1.0,
     scales: Annotated[
         str,
@@ -58,16 +74,23 @@ def extract(
         ),
     ] = "1",
     val_fraction: Annotated[
-        float, typer.Option(help="Share of the groups that go to validation.", rich_help_panel=PATCHES)
+        float,
+        typer.Option(
+            min=0.0, max=BELOW_ONE, help="Share of the groups that go to validation.", rich_help_panel=PATCHES
+        ),
     ] = 0.05,
     split_by: Annotated[
         str,
         typer.Option(help="image, or a field of the images (sequence, ...) to keep together.", rich_help_panel=PATCHES),
     ] = "image",
-    seed: Annotated[int, typer.Option(help="Decides sample, split and corruption.", rich_help_panel=PATCHES)] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides sample, split and corruption.", rich_help_panel=PATCHES)
+    ] = 0,
     processes: Annotated[
         int | None,
-        typer.Option(help="Processes.  [dim]\\[default: one a core][/]", show_default=False, rich_help_panel=SPEED),
+        typer.Option(
+            min=1, help="Processes.  [dim]\\[default: one a core][/]", show_default=False, rich_help_panel=SPEED
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

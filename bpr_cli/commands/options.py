@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,23 +16,45 @@ errors = Console(stderr=True)
 
 PATCHES, SPEED, INPUT, FIGURES = "Patches", "Device and speed", "Input and output", "Figures"
 
+# Written out, so that --help need not load torch; a test holds them against the modules that decide.
+PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+EngineName = Literal["auto", "torch", "openvino"]
+SpeedName = Literal["fast", "balanced", "best"]
+BlendName = Literal["uniform", "hann"]
+SchemeName = Literal["dense", "grid", "instance"]
+BELOW_ONE = 0.99  # largest value of shares that must not reach 1
+
+
+def _check_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise typer.BadParameter(f"{name!r} is none of auto, cpu, cuda, cuda:N, mps")
+    return name
+
+
+def _complete_device() -> list[str]:
+    return ["auto", "cpu", "cuda", "cuda:0", "mps"]
+
+
 Images = Annotated[Path | None, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.", rich_help_panel=SPEED),
+    typer.Option(
+        help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.",
+        callback=_check_device,
+        autocompletion=_complete_device,
+        rich_help_panel=SPEED,
+    ),
 ]
 Precision = Annotated[
-    str,
+    PrecisionName,
     typer.Option(
-        help="auto, fp32, bf16, fp16, or int8 (OpenVINO); auto takes the fastest that keeps the masks right.",
+        help="int8 is for OpenVINO; auto takes the fastest that keeps the masks right.",
         rich_help_panel=SPEED,
     ),
 ]
 Engine = Annotated[
-    str,
-    typer.Option(
-        help="auto, torch or openvino; auto takes OpenVINO on a CPU if it is installed.", rich_help_panel=SPEED
-    ),
+    EngineName,
+    typer.Option(help="auto takes OpenVINO on a CPU if it is installed.", rich_help_panel=SPEED),
 ]
 MODEL_HELP = (
     "A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the paper's "
@@ -47,7 +70,9 @@ Models = Annotated[
 ]
 Batch = Annotated[
     int | None,
-    typer.Option(help="Patches at once.  [dim]\\[default: by device][/]", show_default=False, rich_help_panel=SPEED),
+    typer.Option(
+        min=1, help="Patches at once.  [dim]\\[default: by device][/]", show_default=False, rich_help_panel=SPEED
+    ),
 ]
 ImageInfo = Annotated[
     Path | None,
@@ -56,12 +81,14 @@ ImageInfo = Annotated[
     ),
 ]
 Speed = Annotated[
-    str,
-    typer.Option(help="fast, balanced or best: sets the models, the NMS threshold, flips, blending and passes."),
+    SpeedName,
+    typer.Option(help="Sets the models, the NMS threshold, flips, blending and passes."),
 ]
 NmsThreshold = Annotated[
     float | None,
     typer.Option(
+        min=0.0,
+        max=BELOW_ONE,
         help="0.25 is fast; 0.55 looks at each place more often.  [dim]\\[default: by --speed][/]",
         show_default=False,
         rich_help_panel=PATCHES,
@@ -77,9 +104,9 @@ Flips = Annotated[
     ),
 ]
 Blend = Annotated[
-    str | None,
+    BlendName | None,
     typer.Option(
-        help="How overlapping patches are averaged: uniform or hann.  [dim]\\[default: by --speed][/]",
+        help="How overlapping patches are averaged.  [dim]\\[default: by --speed][/]",
         show_default=False,
         rich_help_panel=PATCHES,
     ),
@@ -87,6 +114,7 @@ Blend = Annotated[
 Passes = Annotated[
     int | None,
     typer.Option(
+        min=1,
         help="How often a network looks, each time at what the pass before made.  [dim]\\[default: by --speed, at "
         "least one for each --model][/]",
         show_default=False,
@@ -99,13 +127,25 @@ SkipBad = Annotated[
     typer.Option("--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT),
 ]
 Scheme = Annotated[
-    str,
-    typer.Option(help="Where patches lie: dense (along the boundary), grid or instance.", rich_help_panel=PATCHES),
+    SchemeName,
+    typer.Option(
+        help="Where patches lie: along the boundary, in the cells of a grid, or one on each instance.",
+        rich_help_panel=PATCHES,
+    ),
 ]
 
 
-def print_error(kind: str, error: Exception) -> None:
-    errors.print(f"[bold red]{kind}:[/] {escape(str(error))}", soft_wrap=True)
+def print_error(kind: str, error: Exception | str) -> None:
+    errors.print(f"[bold red]{kind}:[/] {escape(_printable(str(error)))}", soft_wrap=True)
+
+
+def print_note(text: str) -> None:
+    errors.print(_printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no characters (surrogates), which no terminal takes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def print_skipped(lines: Iterable[str], what_became: str) -> None:
@@ -113,4 +153,4 @@ def print_skipped(lines: Iterable[str], what_became: str) -> None:
     if lines:
         errors.print(f"{len(lines)} {what_became}:")
     for line in lines:
-        errors.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        print_note(f"  {line}")

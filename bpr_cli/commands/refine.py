@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bpr_cli.commands.options import (
+    BELOW_ONE,
     INPUT,
     PATCHES,
     Batch,
@@ -64,6 +65,8 @@ def refine(
     caution: Annotated[
         float,
         typer.Option(
+            min=0.0,
+            max=BELOW_ONE,
             help="0 changes whatever the network finds likely; towards 1, only what it is sure of and the photo shows.",
             rich_help_panel=PATCHES,
         ),

@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import as_completed
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bpr_cli.errors import InputError
+from bpr_cli.extraction import manifest
 from bpr_cli.extraction.image_patches import image_patches
-from bpr_cli.extraction.manifest import NAME, read_any_manifest, write_manifest
+from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.extraction.settings import ExtractionSettings
-from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.files import ensure_folder, fingerprint, remove_leftover
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import ImageFinder
+from bpr_cli.processes import signals_held, worker_pool
 from bpr_cli.progress import progress_bar
 from bpr_cli.shards import SPLITS, Patch, write_shard
 
 
 @dataclass(frozen=True, slots=True)
-class ShardReport:
-    """What became of one shard: counts, and the bad images that were skipped."""
+class ShardMaker:
+    """Makes the shards of one extraction; travels to worker processes.
 
-    name: str
-    counts: dict[str, int]
-    skipped: list[str]
+    Attributes:
+        images, out: folders of the photos and of the shards.
+        settings: see `ExtractionSettings`.
+        made_from: `manifest.digest` of settings and inputs.
+        skip_bad: leave out images that cannot be used.
+    """
+
+    images: Path
+    out: Path
+    settings: ExtractionSettings
+    made_from: str
+    skip_bad: bool
+
+    def __call__(self, task: ShardTask) -> ShardReport:
+        """Extract one shard's images; the shard's report beside it says that it is whole."""
+        counts: Counter[str] = Counter()
+        skipped: list[str] = []
+        photos = {_name(image.path, self.images): _stamp(image.path) for image in task.images}
+        write_shard(self.out / f"{task.name}.tar", self._patches(task, counts, skipped))
+        size, sha256 = fingerprint(self.out / f"{task.name}.tar")
+        report = ShardReport(task.name, self.made_from, size, sha256, photos, dict(counts), skipped)
+        manifest.write_report(self.out, report)
+        return report
+
+    def _patches(self, task: ShardTask, counts: Counter[str], skipped: list[str]) -> Iterator[Patch]:
+        for number, image in enumerate(task.images):
+            try:
+                found = list(image_patches(image, self.settings, counts))
+            except InputError as error:
+                if not self.skip_bad:
+                    raise
+                skipped.append(str(error))
+                continue
+            for patch in found:
+                yield replace(patch, key=f"{task.name}-{number:02d}-{patch.key}")
+
+    def check_photos(self, task: ShardTask, report: ShardReport) -> None:
+        """InputError if one of a finished shard's photos is no longer what it was made from."""
+        for image in task.images:
+            if report.photos.get(_name(image.path, self.images)) != _stamp(image.path):
+                raise InputError(
+                    f"the photo has changed since its patches were cut ({task.name}.tar)",
+                    file=image.path,
+                    remedy="Choose another -o, or remove the shards there",
+                )
 
 
 def extract(
@@ -65,6 +108,7 @@ def extract(
     Raises:
         InputError: bad input; the message names file, image and annotation.
     """
+    images, gt, out, results = Path(images), Path(gt), Path(out), [Path(path) for path in results]
     settings = settings or ExtractionSettings()
     if not results and not settings.corruptions:
         raise InputError(
@@ -74,102 +118,101 @@ def extract(
     truth = read_results(gt)
     detections = [read_results(path) for path in results]
     ensure_folder(out)
-    description: dict[str, Any] = {
-        "settings": {**asdict(settings), "scales": list(settings.scales)},  # as JSON gives it back
-        "inputs": {"gt": gt.name, "results": [path.name for path in results]},
-    }
-    _check_restart(out, description)
-    finder = ImageFinder(images)
-    paths = finder.find_all([entry.image for entry in truth.images])
+    description = manifest.describe(settings, gt, results)
+    make = ShardMaker(images, out, settings, manifest.digest(description), skip_bad)
+    _check_restart(out, description, make.made_from)
+    paths = ImageFinder(images).find_all([entry.image for entry in truth.images])
     tasks = plan_shards(truth, detections, paths, settings)
-    write_manifest(out, {**description, "complete": False})
+    reports = _finished(make, tasks)
+    manifest.write_manifest(out, {**description, "complete": False})
 
-    reports = {task.name: report for task in tasks if (report := _finished(out, task.name))}
     waiting = [task for task in tasks if task.name not in reports]
-    work = partial(make_shard, out=out, settings=settings, skip_bad=skip_bad)
     images_done = sum(len(task.images) for task in tasks if task.name in reports)
     total = sum(len(task.images) for task in tasks)
-    with progress_bar(total, "extract", "image", quiet=quiet, initial=images_done) as bar:
-        for task, report in _run(work, waiting, processes):
-            reports[task.name] = report
-            bar.update(len(task.images))
-    manifest = {**description, "complete": True, **_summary([reports[task.name] for task in tasks])}
-    if not any(entry["patches"] for entry in manifest["splits"].values()):
+    try:
+        with (
+            progress_bar(total, "extract", "image", quiet=quiet, initial=images_done) as bar,
+            closing(_run(make, waiting, processes)) as done,
+        ):
+            for task, report in done:
+                reports[task.name] = report
+                bar.update(len(task.images))
+    finally:
+        for task in waiting:
+            _remove_leftovers(out, task.name)
+    summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks])}
+    if not any(entry["patches"] for entry in summary["splits"].values()):
         raise InputError(
             f"no coarse mask overlaps a true object of its class by more than {settings.min_iou} IoU",
             file=gt,
             remedy="Check that category ids and image ids are those of the results",
         )
-    write_manifest(out, manifest)
-    return manifest
-
-
-def make_shard(task: ShardTask, out: Path, settings: ExtractionSettings, skip_bad: bool) -> ShardReport:
-    """Extract one shard's images; the shard's report beside it says that it is whole."""
-    counts: Counter[str] = Counter()
-    skipped: list[str] = []
-
-    def patches() -> Iterator[Patch]:
-        for number, image in enumerate(task.images):
-            try:
-                found = list(image_patches(image, settings, counts))
-            except InputError as error:
-                if not skip_bad:
-                    raise
-                skipped.append(str(error))
-                continue
-            for patch in found:
-                yield replace(patch, key=f"{task.name}-{number:02d}-{patch.key}")
-
-    write_shard(out / f"{task.name}.tar", patches())
-    report = ShardReport(task.name, dict(counts), skipped)
-    with replacing(_report_path(out, task.name)) as temporary:
-        temporary.write_text(json.dumps(asdict(report)))
-    return report
+    manifest.write_manifest(out, summary)
+    return summary
 
 
 def _run(
     work: Callable[[ShardTask], ShardReport], tasks: Sequence[ShardTask], processes: int
-) -> Iterator[tuple[ShardTask, ShardReport]]:
+) -> Generator[tuple[ShardTask, ShardReport], None, None]:
     if processes <= 1 or len(tasks) <= 1:
         for task in tasks:
             yield task, work(task)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(tasks)), mp_context=context) as pool:
-        futures = {pool.submit(work, task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with worker_pool(min(processes, len(tasks))) as pool:
+        with signals_held():
+            futures = {pool.submit(work, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
-def _check_restart(out: Path, description: dict[str, Any]) -> None:
+def _check_restart(out: Path, description: dict[str, Any], made_from: str) -> None:
     """What is there must be the same extraction: finished shards of another would be mixed in."""
-    there = read_any_manifest(out)
+    there = manifest.read_any_manifest(out)
     if there is None:
-        if any(out.glob("*.tar")):
-            raise InputError(f"there are shards without {NAME}", file=out, remedy="Choose an empty folder")
+        # Without a manifest, or with one that a power cut emptied, the shards' own reports tell.
+        for tar in out.glob("*.tar"):
+            if tar.stat().st_size and manifest.finished_shard(out, tar.stem, made_from) is None:
+                raise InputError(
+                    f"there are shards without {manifest.NAME}", file=out, remedy="Choose an empty folder with -o"
+                )
         return
-    now = json.loads(json.dumps(description))
-    if any(there.get(key) != now[key] for key in now):
+    if changed := manifest.differences(there, description):
         raise InputError(
-            "the shards there were made from other inputs or settings",
+            f"the shards there were made from other inputs or settings ({'; '.join(changed)})",
             file=out,
             remedy="Choose another -o, or remove that folder",
         )
 
 
-def _report_path(out: Path, name: str) -> Path:
-    return out / f"{name}.report.json"
+def _finished(make: ShardMaker, tasks: Sequence[ShardTask]) -> dict[str, ShardReport]:
+    """Reports of the shards that are done; InputError if they were made from photos that have changed."""
+    reports = {}
+    for task in tasks:
+        report = manifest.finished_shard(make.out, task.name, make.made_from)
+        if report is not None:
+            make.check_photos(task, report)
+            reports[task.name] = report
+    return reports
 
 
-def _finished(out: Path, name: str) -> ShardReport | None:
-    path = _report_path(out, name)
-    if not path.exists() or not (out / f"{name}.tar").exists():
-        return None
-    return ShardReport(**json.loads(path.read_text()))
+def _remove_leftovers(out: Path, name: str) -> None:
+    """What workers that were ended in the middle of a shard have left."""
+    for path in (out / f"{name}.tar", manifest.report_path(out, name)):
+        remove_leftover(path)
+
+
+def _name(photo: Path, folder: Path) -> str:
+    """The photo's name in reports: the same from whatever working directory the folder is named."""
+    return Path(os.path.relpath(photo, folder)).as_posix()
+
+
+def _stamp(photo: Path) -> list[int]:
+    """Size and time of change (ns) of a photo; nothing if it is not there, which reading it will say."""
+    try:
+        found = photo.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _summary(reports: Sequence[ShardReport]) -> dict[str, Any]:
@@ -183,4 +226,9 @@ def _summary(reports: Sequence[ShardReport]) -> dict[str, Any]:
         }
         for split in SPLITS
     }
-    return {"counts": dict(total), "splits": splits, "skipped": [line for r in reports for line in r.skipped]}
+    return {
+        "counts": dict(total),
+        "splits": splits,
+        "shards": {f"{report.name}.tar": {"size": report.size, "sha256": report.sha256} for report in reports},
+        "skipped": [line for report in reports for line in report.skipped],
+    }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bpr_cli.errors import InputError
 from bpr_cli.patches import SCHEMES
+from bpr_cli.shards import LARGEST_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class ExtractionSettings:
         rules = [
             (self.patch_size >= 8, "patch size must be at least 8 px"),
             (self.padding >= 0, "padding must not be negative"),
+            (self.patch_size + 2 * self.padding <= LARGEST_SIDE, f"patches must not exceed {LARGEST_SIDE} px"),
             (self.padding == 0 or self.scheme != "instance", "the instance scheme takes no padding"),
             (0.0 <= self.nms_threshold < 1.0, "the NMS threshold must lie in 0..1"),
             (self.scheme in SCHEMES, f"scheme must be one of {', '.join(SCHEMES)}"),
@@ -53,6 +55,7 @@ class ExtractionSettings:
             (self.corruptions >= 0, "the number of corruptions must not be negative"),
             (0.0 < self.sample <= 1.0, "the sample must be a share above 0, up to 1"),
             (0.0 <= self.val_fraction < 1.0, "the validation fraction must lie in 0..1"),
+            (self.seed >= 0, "the seed must not be negative"),
         ]
         for holds, rule in rules:
             if not holds:

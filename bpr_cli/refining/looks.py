@@ -6,7 +6,7 @@ Subject -> first_look -> Look -> (the network) -> next_look -> Look -> ... -> Re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from bpr_cli.refining.settings import RefineSettings
 # objects of less than two patches across; larger ones need no such limit (chosen on training photos; models/LOG.md).
 REACH = 0.08
 REACH_BELOW = 128  # px
+NO_PHOTO = np.empty((0, 0, 3), np.uint8)
 # Evidence is looked for in this many patches at most, evenly spread over the mask's: a large mask costs no more.
 EVIDENCE_PATCHES = 16
 
@@ -33,7 +34,7 @@ class Subject:
 
     Attributes:
         index: its position in the input.
-        image_HWC: the photo, uint8 RGB.
+        image_HWC: the photo, uint8 RGB; NO_PHOTO once no pass needs it.
         mask: the mask that the input has.
         crowding: share of its boundary that has other objects beside it, 0..1.
     """
@@ -67,6 +68,12 @@ class Look:
     masks_NHW: NDArray[np.uint8]
     patch_count: int
 
+    @property
+    def mask_bytes(self) -> int:
+        """What its masks hold in memory."""
+        masks = (self.mask.pixels_HW, self.window.pixels_HW, self.subject.mask.pixels_HW)
+        return sum(pixels_HW.nbytes for pixels_HW in masks)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refined:
@@ -84,10 +91,15 @@ class Refined:
     mask: Mask
     patch_count: int
 
+    @property
+    def mask_bytes(self) -> int:
+        """What its masks hold in memory."""
+        return self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes
 
-def first_look(subject: Subject, config: ModelConfig, settings: RefineSettings) -> Look | Refined:
-    """What the network of the first pass, which expects what `config` says, is shown of a subject."""
-    return _take_look(subject, 0, subject.mask, config, settings, 0)
+
+def first_look(subject: Subject, configs: Sequence[ModelConfig], settings: RefineSettings) -> Look | Refined:
+    """What the network of the first pass is shown of a subject; `configs` say what that of each pass expects."""
+    return _take_look(subject, 0, subject.mask, configs, settings, 0)
 
 
 def next_look(
@@ -112,7 +124,7 @@ def next_look(
     number = look.number + 1
     if number == len(configs):
         return Refined(subject.index, subject.mask, mask, look.patch_count)
-    return _take_look(subject, number, mask, configs[number], settings, look.patch_count)
+    return _take_look(subject, number, mask, configs, settings, look.patch_count)
 
 
 def is_gated(settings: RefineSettings) -> bool:
@@ -122,9 +134,15 @@ def is_gated(settings: RefineSettings) -> bool:
 
 
 def _take_look(
-    subject: Subject, number: int, mask: Mask, config: ModelConfig, settings: RefineSettings, patch_count: int
+    subject: Subject,
+    number: int,
+    mask: Mask,
+    configs: Sequence[ModelConfig],
+    settings: RefineSettings,
+    patch_count: int,
 ) -> Look | Refined:
-    """Cut a mask's boundary into patches; a mask without boundary is done."""
+    """Cut a mask's boundary into patches; a mask without boundary is done. The last pass lets go of the photo."""
+    config = configs[number]
     boxes = patches.propose_boxes(mask, config.patch_size, settings.nms_threshold, settings.scheme)
     if len(boxes) == 0:
         return Refined(subject.index, subject.mask, mask, patch_count)
@@ -135,6 +153,8 @@ def _take_look(
         side = config.patch_size
         images_NHWC = patches.resize_patches(images_NHWC, side, side, cv2.INTER_LINEAR)
         masks_NHW = patches.resize_patches(masks_NHW, side, side, cv2.INTER_NEAREST)
+    if number == len(configs) - 1:
+        subject = replace(subject, image_HWC=NO_PHOTO)
     return Look(subject, number, mask, window, boxes, images_NHWC, masks_NHW, patch_count + len(boxes))
 
 
@@ -160,5 +180,8 @@ def _is_borne_out(look: Look, merged: patches.Window, settings: RefineSettings) 
     count = len(look.boxes)
     some = np.arange(EVIDENCE_PATCHES) * (count - 1) // (EVIDENCE_PATCHES - 1) if count > EVIDENCE_PATCHES else ...
     boxes = look.boxes[some]
-    found = evidence(patches.crop(look.subject.image_HWC, boxes), look.window.cut(boxes), merged.cut(boxes))
+    before_NHW, after_NHW = look.window.cut(boxes), merged.cut(boxes)
+    padding = (look.images_NHWC.shape[1] - before_NHW.shape[1]) // 2
+    inside = slice(padding, padding + before_NHW.shape[1])
+    found = evidence(look.images_NHWC[some][:, inside, inside], before_NHW, after_NHW)
     return found >= needed_evidence(settings.caution, look.subject.crowding)

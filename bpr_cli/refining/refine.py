@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.images import ImageFinder, image_size, read_image
 from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, Mask, encode_rle, is_same
@@ -27,6 +27,7 @@ from bpr_cli.refining.stream import map_ahead
 # memory and its patches' (1024x2048 with 15 instances: 9 MB), so a few are enough.
 READERS = min(8, max(2, (os.cpu_count() or 1) // 2))
 IMAGES_AHEAD = 2 * READERS
+MOST_BYTES_AHEAD = 512 << 20  # of photos
 INSTANCES_BEHIND = 32
 
 
@@ -118,6 +119,7 @@ def _refine_masks(
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
     prepare = partial(_prepare_image, refiner, paths, skip_bad)
+    photo_bytes = partial(_photo_bytes, paths)
     with (
         progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
         ThreadPoolExecutor(READERS, "bpr-read") as readers,
@@ -125,7 +127,7 @@ def _refine_masks(
     ):
 
         def looks() -> Iterator[Look | Refined]:
-            for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD):
+            for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD, photo_bytes, MOST_BYTES_AHEAD):
                 skipped.extend(prepared.problems)
                 bar.update(len(prepared.problems))
                 yield from prepared.looks
@@ -152,6 +154,15 @@ def _find_images(results: Results, folder: Path | None, skipped: list[str] | Non
         except InputError as error:
             skipped.append(str(error))
     return paths
+
+
+def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
+    """What the photo will take in memory, by the file's header; 0 if it has none, which reading it will say."""
+    try:
+        height, width = image_size(paths[entry.image.id])
+    except InputError:
+        return 0
+    return 3 * height * width
 
 
 def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances) -> _Prepared:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
+from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.engine import Engine, Network, open_network
-from bpr_cli.refining.batches import Answer, predict_looks
+from bpr_cli.refining.batches import MOST_BYTES_WAITING, Answer, predict_looks
 from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, is_gated, next_look
 from bpr_cli.refining.settings import RefineSettings
@@ -24,7 +25,7 @@ from bpr_cli.refining.stream import map_ahead
 # hold 256 patches of W18s at 128 px.
 CPU_BATCH = 32
 GPU_BATCH = 256
-MERGES_AHEAD = 8
+MERGES_AHEAD = 2  # each may hold a photo
 
 STAGES = ("read photo", "decode", "crowding", "cut", "network", "merge", "encode", "write")
 Timing = Callable[[str], AbstractContextManager[None]]
@@ -88,6 +89,10 @@ class Refiner:
             return self.settings.batch_size
         return CPU_BATCH if self.networks[0].engine.device.type == "cpu" else GPU_BATCH
 
+    @property
+    def _configs(self) -> list[ModelConfig]:
+        return [network.config for network in self.networks]
+
     def first_looks(
         self,
         indices: Sequence[int],
@@ -103,14 +108,13 @@ class Refiner:
             masks: all masks of the image.
             scores: of each mask, see `crowding`.
         """
-        config = self.networks[0].config
         crowded = [0.0] * len(masks)
         if is_gated(self.settings):
             with self.timing("crowding"):
                 crowded = crowding(masks, scores)
         for index, mask, share in zip(indices, masks, crowded, strict=True):
             with self.timing("cut"):
-                look = first_look(Subject(index, image_HWC, mask, share), config, self.settings)
+                look = first_look(Subject(index, image_HWC, mask, share), self._configs, self.settings)
             yield look
 
     def run(self, looks: Iterable[Look | Refined]) -> Iterator[Refined]:
@@ -122,7 +126,7 @@ class Refiner:
         with ThreadPoolExecutor(1, "bpr-merge") as merger:
             for network in self.networks:
                 predict = partial(self._predict, network.engine)
-                answers = predict_looks(items, predict, network.config.patch_size, self.batch_size)
+                answers = predict_looks(items, predict, network.config.patch_size, self.batch_size, MOST_BYTES_WAITING)
                 items = map_ahead(merger, self._merge, answers, MERGES_AHEAD)
             for item in items:
                 assert isinstance(item, Refined)  # after the last pass there are no looks
@@ -138,7 +142,7 @@ class Refiner:
         if isinstance(item, Refined):
             return item
         with self.timing("merge"):
-            return next_look(*item, [network.config for network in self.networks], self.settings)
+            return next_look(*item, self._configs, self.settings)
 
     def refine(
         self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic], scores: Sequence[float] | None = None

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bpr_cli.processes import begin_worker, signals_held
 from bpr_cli.shards import ShardReader
 
 ArrayTriple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -72,6 +74,14 @@ class StepSampler(Sampler[list[int]]):
             yield batch[self.rank :: self.world].tolist()
 
 
+class _PatchLoader(DataLoader[ArrayTriple]):
+    """Its workers leave signals to their parent from their start on."""
+
+    def __iter__(self) -> Any:
+        with signals_held():
+            return super().__iter__()
+
+
 def default_workers(device_type: str, processes: int) -> int:
     """How many workers keep a training process busy.
 
@@ -88,7 +98,7 @@ def training_loader(
     dataset: PatchDataset, sampler: StepSampler, workers: int, pin_memory: bool
 ) -> DataLoader[ArrayTriple]:
     """Batches in the sampler's order; `workers` processes read ahead (0: none)."""
-    return DataLoader(
+    return _PatchLoader(
         dataset,
         batch_sampler=sampler,
         num_workers=workers,
@@ -96,4 +106,5 @@ def training_loader(
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=begin_worker if workers else None,
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,10 +90,152 @@ def test_an_interrupted_extraction_goes_on_and_ends_the_same(three_photos, tmp_p
     assert (tmp_path / "cut" / f"{first.name}.tar").stat().st_mtime_ns == written
 
 
-def test_other_settings_do_not_mix_with_what_is_there(three_photos, tmp_path):
+def test_other_settings_do_not_mix_with_what_is_there_and_are_named(three_photos, tmp_path):
     run(three_photos, tmp_path)
-    with pytest.raises(InputError, match="other inputs or settings"):
+    with pytest.raises(InputError, match=r"other inputs or settings \(nms_threshold 0.25 -> 0.5\)"):
         run(three_photos, tmp_path, settings={"nms_threshold": 0.5})
+
+
+@pytest.fixture
+def own_data(three_photos, tmp_path):
+    """Photos, ground truth and results that a test may change."""
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    for image in json.loads(three_photos.gt.read_text())["images"]:
+        target = folder / "images" / image["file_name"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(three_photos.images / image["file_name"], target)
+    gt = shutil.copy(three_photos.gt, folder / "gt.json")
+    results = shutil.copy(three_photos.results, folder / "results.json")
+    return replace(three_photos, images=folder / "images", gt=gt, results=results)
+
+
+def rescored(path):
+    """The same file but for one score, of as many digits."""
+    text = path.read_text()
+    at = text.index('"score": 0.') + len('"score": 0.')
+    path.write_text(text[:at] + ("1" if text[at] != "1" else "2") + text[at + 1 :])
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("changed", ["gt", "results", "photo", "time of a photo"])
+def test_shards_of_inputs_that_have_changed_under_the_same_names_are_refused_and_the_input_named(
+    own_data, tmp_path, changed, finished
+):
+    manifest = run(own_data, tmp_path / "out")
+    if not finished:
+        cut = {**{key: manifest[key] for key in ("settings", "inputs")}, "complete": False}
+        (tmp_path / "out" / "manifest.json").write_text(json.dumps(cut))
+    photo = next(path for path in sorted(own_data.images.rglob("*")) if path.is_file())
+    if changed == "gt":
+        gt = json.loads(own_data.gt.read_text())
+        own_data.gt.write_text(json.dumps({**gt, "annotations": gt["annotations"][::-1]}))
+        named = "gt.json has changed"
+    elif changed == "results":
+        rescored(own_data.results)
+        named = "results.json has changed"
+    else:
+        if changed == "photo":
+            photo.write_bytes(photo.read_bytes() + b"\0")
+        os.utime(photo, ns=(0, 1))
+        named = f"{photo.name}: the photo has changed"
+    with pytest.raises(InputError, match=named):
+        run(own_data, tmp_path / "out")
+
+
+def test_the_manifest_tells_size_and_hash_of_each_shard(three_photos, tmp_path):
+    manifest = run(three_photos, tmp_path)
+    assert {name: entry["sha256"] for name, entry in manifest["shards"].items()} == hashes(tmp_path)
+    assert all((tmp_path / name).stat().st_size == entry["size"] for name, entry in manifest["shards"].items())
+
+
+@pytest.mark.parametrize(
+    ("file", "data"),
+    [
+        ("train-000000.tar", b""),
+        ("train-000000.tar", None),
+        ("train-000000.tar", b"\0" * 10240),
+        ("train-000000.tar", "a changed byte"),
+        ("train-000000.report.json", b""),
+        ("train-000000.report.json", b"[]"),
+        ("train-000000.report.json", None),
+        ("manifest.json", b""),
+        ("manifest.json", b"\0" * 100),
+    ],
+)
+def test_what_a_power_cut_emptied_or_damaged_is_done_again_and_ends_the_same(three_photos, tmp_path, file, data):
+    manifest = run(three_photos, tmp_path)
+    whole, path = hashes(tmp_path), tmp_path / file
+    if data is None:
+        path.unlink()
+    elif isinstance(data, str):
+        path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    else:
+        path.write_bytes(data)
+    assert run(three_photos, tmp_path) == manifest
+    assert hashes(tmp_path) == whole
+    assert read_manifest(tmp_path) == manifest
+
+
+def test_shards_without_a_manifest_that_are_not_ours_are_left_alone(three_photos, tmp_path):
+    (tmp_path / "train-000000.tar").write_bytes(b"precious")
+    with pytest.raises(InputError, match="shards without"):
+        run(three_photos, tmp_path)
+    assert (tmp_path / "train-000000.tar").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("fault", ["missing", "another size"])
+def test_a_finished_extraction_that_lost_a_shard_is_not_trained_on(three_photos, tmp_path, fault):
+    run(three_photos, tmp_path)
+    shard = tmp_path / "train-000000.tar"
+    if fault == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:-512])
+    with pytest.raises(InputError, match=r"train-000000\.tar"):
+        read_manifest(tmp_path)
+
+
+def broken_manifests(manifest):
+    settings = manifest["settings"]
+    yield from ("{", "3", "[]", "null", '"text"', "{}", "[" * 100_000, "\udcff")
+    for changes in (
+        {"settings": 2954},
+        {"settings": []},
+        {"settings": {**settings, "patch_size": "64"}},
+        {"settings": {**settings, "patch_size": 0}},
+        {"settings": {**settings, "padding": None}},
+        {"settings": {**settings, "scheme": "other"}},
+        {"settings": {**settings, "scales": 1}},
+        {"settings": {**settings, "mood": 1}},
+        {"settings": {key: value for key, value in settings.items() if key != "padding"}},
+        {"inputs": 1},
+        {"inputs": {"gt": "gt.json", "results": 1620}},
+        {"inputs": {"results": []}},
+        {"complete": "yes"},
+        {"splits": [1]},
+        {"splits": {"train": [[0, 0]]}},
+        {"splits": {"train": {"shards": [0], "patches": 1}}},
+        {"shards": [1]},
+        {"shards": {"train-000000.tar": 1}},
+    ):
+        yield json.dumps({**manifest, **changes})
+
+
+def test_a_broken_or_foreign_manifest_is_named_by_both_who_read_it(three_photos, tmp_path):
+    manifest = run(three_photos, tmp_path)
+    for text in broken_manifests(manifest):
+        (tmp_path / "manifest.json").write_text(text, errors="surrogateescape")
+        with pytest.raises(InputError, match=r"manifest\.json: the manifest is broken"):
+            read_manifest(tmp_path)
+        with pytest.raises(InputError, match=r"manifest\.json: the manifest is broken"):
+            run(three_photos, tmp_path)
+
+
+def test_names_as_plain_text_are_paths(three_photos, tmp_path):
+    given = [str(three_photos.results)]
+    manifest = extract(str(three_photos.images), str(three_photos.gt), str(tmp_path), results=given, quiet=True)
+    assert manifest["complete"]
 
 
 def test_the_split_keeps_sequences_together(example, tmp_path):
@@ -173,6 +317,7 @@ def test_results_of_other_images_are_refused(three_photos, tmp_path):
     [
         {"patch_size": 0}, {"padding": -1}, {"nms_threshold": 1.5}, {"scheme": "dens"}, {"sample": 0.0},
         {"val_fraction": 1.0}, {"corruptions": -1}, {"scheme": "instance", "padding": 4},
+        {"seed": -1}, {"patch_size": 4000, "padding": 50},
     ],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(changes):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +66,60 @@ def test_subjects_that_are_done_do_not_pile_up_behind_an_open_batch():
     assert index_of(next(items)) == 0
     assert len(drawn) <= 4 * 16
     assert [index_of(item) for item in items] == list(range(1, 200))
+
+
+class CountedPhotos:
+    """Photos of 1,000 bytes, and how many of them are alive."""
+
+    def __init__(self):
+        self.alive = self.most = 0
+
+    def make(self):
+        photo = np.zeros((10, 100, 1), np.uint8)
+        self.alive += 1
+        self.most = max(self.most, self.alive)
+        weakref.finalize(photo, self._gone)
+        return photo
+
+    def _gone(self):
+        self.alive -= 1
+
+
+def look_at(photo, index: int, count: int) -> Look:
+    look = make_look(index, count)
+    return replace(look, subject=replace(look.subject, image_HWC=photo))
+
+
+@pytest.mark.parametrize("most_bytes", [0, 5_000, 20_000])
+def test_photos_that_wait_for_a_batch_are_bounded_by_bytes(most_bytes):
+    photos = CountedPhotos()
+
+    def looks():
+        for i in range(200):
+            photo = photos.make()
+            for _ in range(1 + i % 3):
+                yield look_at(photo, i, 1)
+            del photo
+
+    def predict(images, masks):
+        return images[..., 0].astype(np.float32)
+
+    found = [index_of(item) for item in predict_looks(looks(), predict, SIZE, 1024, most_bytes)]
+    assert found == [i for i in range(200) for _ in range(1 + i % 3)]
+    # One may exceed the bound, one is being handed over, and one was just drawn.
+    assert photos.most <= most_bytes // 1_000 + 3
+
+
+def test_the_same_photo_counts_once_and_full_batches_stay_full():
+    photo, sizes = np.zeros((10, 100, 1), np.uint8), []
+
+    def predict(images, masks):
+        sizes.append(len(images))
+        return images[..., 0].astype(np.float32)
+
+    looks = (look_at(photo, i, 3) for i in range(40))
+    assert len(list(predict_looks(looks, predict, SIZE, 24, most_bytes=4_000))) == 40
+    assert sizes == [24] * 5
 
 
 def test_looks_are_drawn_only_as_batches_need_them():

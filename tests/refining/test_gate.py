@@ -60,7 +60,7 @@ def test_a_mask_without_evidence_is_returned_as_it_came(scheme, padding):
         settings = RefineSettings(scheme=scheme, caution=caution)
         mask = crop_mask(coarse, 0, 0, *coarse.shape)
         config = ModelConfig(padding=padding)
-        look = first_look(Subject(0, image_HWC, mask), config, settings)
+        look = first_look(Subject(0, image_HWC, mask), [config], settings)
         assert isinstance(look, Look)
         # The network's answer: sure of the true mask.
         sure = patches.crop(true, look.boxes).astype(np.float32)

@@ -17,7 +17,7 @@ from bpr_cli.refining.settings import RefineSettings
 
 
 def look_at(image_HWC, frame, config, settings) -> Look:
-    look = first_look(Subject(0, image_HWC, crop_mask(frame, 0, 0, *frame.shape)), config, settings)
+    look = first_look(Subject(0, image_HWC, crop_mask(frame, 0, 0, *frame.shape)), [config], settings)
     assert isinstance(look, Look)
     return look
 

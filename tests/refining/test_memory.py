@@ -1,4 +1,4 @@
-"""Memory follows batch and queue sizes, not the number of photos."""
+"""Memory follows bytes, batch and queue sizes, not the number of photos."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.engine import Network
+from bpr_cli.refining import refine, refiner
+from bpr_cli.refining.settings import RefineSettings
 
 REPORTING = """
 import resource
@@ -43,3 +52,46 @@ def peak_memory(example, model, folder, count: int) -> int:
 def test_ten_times_the_photos_take_no_more_memory(example, small_model, tmp_path):
     few, many = (peak_memory(example, small_model, tmp_path, count) for count in (50, 500))
     assert many < 1.1 * few
+
+
+class Agreeing:
+    """A network that answers with the coarse mask."""
+
+    device = torch.device("cpu")
+
+    def predict(self, images_NHWC, masks_NHW, flips=False):
+        return masks_NHW.astype(np.float32)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_photos_alive_at_once_are_bounded_by_bytes_however_large_the_batch(passes, tmp_path, monkeypatch):
+    height, width, count = 64, 100, 60
+    photo_bytes = 3 * height * width
+    square = [[20.0, 20.0, 60.0, 20.0, 60.0, 50.0, 20.0, 50.0]]
+    images = [{"id": i, "file_name": f"{i}.png", "height": height, "width": width} for i in range(count)]
+    for image in images:
+        Image.new("RGB", (width, height)).save(tmp_path / image["file_name"])
+    annotations = [{"id": i, "image_id": i, "category_id": 1, "segmentation": square} for i in range(count)]
+    dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "thing"}]}
+    (tmp_path / "input.json").write_text(json.dumps(dataset))
+    alive, most = [0], [0]
+
+    def gone():
+        alive[0] -= 1
+
+    def read_image(*arguments):
+        photo = read(*arguments)
+        alive[0] += 1
+        most[0] = max(most[0], alive[0])
+        weakref.finalize(photo, gone)
+        return photo
+
+    read = refine.read_image
+    monkeypatch.setattr(refine, "read_image", read_image)
+    monkeypatch.setattr(refine, "IMAGES_AHEAD", count)
+    monkeypatch.setattr(refine, "MOST_BYTES_AHEAD", 4 * photo_bytes)
+    monkeypatch.setattr(refiner, "MOST_BYTES_WAITING", 6 * photo_bytes)
+    settings = RefineSettings(passes=passes, batch_size=1024)
+    model = refiner.Refiner([Network(Agreeing(), ModelConfig())] * passes, settings)
+    refine.refine(tmp_path / "input.json", tmp_path / "out.json", model=model, quiet=True)
+    assert 1 <= most[0] <= 4 + 6 + 4  # ahead, waiting, and what is handed on between them

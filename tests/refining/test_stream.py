@@ -24,6 +24,18 @@ def test_no_more_than_asked_is_begun_ahead():
         assert len(begun) <= 4
 
 
+def test_no_more_weight_than_allowed_is_begun_ahead_but_a_single_item_may_exceed_it():
+    begun, taken = [], []
+    with ThreadPoolExecutor(1) as pool:
+        for item in map_ahead(
+            pool, lambda item: item, [3, 1, 2, 9, 1, 1], 4, weigh=lambda i: begun.append(i) or i, most=5
+        ):
+            taken.append(item)
+            # What was weighed last waits for room.
+            assert sum(begun[len(taken) : -1]) <= 5
+    assert taken == [3, 1, 2, 9, 1, 1]
+
+
 def test_a_failure_reaches_the_caller_and_drops_what_waits():
     release = threading.Event()
 

@@ -1,0 +1,102 @@
+"""Worker processes that never outlive their parent, and signals that end everything in order.
+
+Ctrl-C reaches every process of a terminal's group; only the parent answers it. A worker that the parent cannot end any
+more, because it was killed itself, sees the parent go and ends on its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from bpr_cli.errors import InputError
+
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: dealt with like Ctrl-C, by everything that deals with that."""
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """128 and the signal's number, as shells report it."""
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+
+
+def raise_on_signals() -> None:
+    """Let SIGTERM raise `Terminated` in the main thread, as SIGINT raises KeyboardInterrupt."""
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+
+
+def ignore_signals() -> None:
+    """From here on the process is ending already."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Processes started within are not reached by signals before `begin_worker` says how they take them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin_worker(_worker: int = 0) -> None:
+    """To be called first in every worker: it leaves Ctrl-C to its parent and ends when that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of spawned workers. On any failure, Ctrl-C too, they are ended at once, whatever they are at.
+
+    Work is to be submitted within `signals_held`.
+
+    Raises:
+        InputError: a worker was killed from outside.
+    """
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=begin_worker)
+    try:
+        yield pool
+    except BaseException as error:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(
+                "a worker process was killed from outside, perhaps for want of memory",
+                remedy="Run it again with fewer --processes",
+            ) from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)

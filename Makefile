@@ -1,11 +1,14 @@
 # make demo   install into .venv, refine the bundled example, show figures before and after
 # make test   run the tests          make lint   check style and types
+# make docs   build the site into out/site
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
+PYTHON_FILES := bpr_cli tests examples models docs
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format docs clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --out out/demo
@@ -18,19 +21,27 @@ test-all: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
-	$(BIN)/ruff format --check bpr_cli tests examples models
-	$(BIN)/ruff check bpr_cli tests examples models
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+	$(BIN)/ruff check $(PYTHON_FILES)
 	$(BIN)/mypy
 
 format: $(STAMP)
-	$(BIN)/ruff format bpr_cli tests examples models
-	$(BIN)/ruff check --fix bpr_cli tests examples models
+	$(BIN)/ruff format $(PYTHON_FILES)
+	$(BIN)/ruff check --fix $(PYTHON_FILES)
+
+# Links and anchors are checked: a broken one ends the build.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorboard]'
 	touch $(STAMP)
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $(DOCS_STAMP)
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from os import PathLike
 
+DISTRIBUTION = "boundary-patch-refinement"  # what pip knows it by
+
 
 class InputError(ValueError):
     """Something the user gave cannot be used.
@@ -51,3 +53,8 @@ class InputError(ValueError):
             where.append(f"annotation {self.index}")
         text = f"{', '.join(where)}: {self.problem}" if where else self.problem
         return f"{text}. {self.remedy}." if self.remedy else f"{text}."
+
+
+def to_install(extra: str) -> str:
+    """The remedy for a missing package: the command that installs it, by the extra of pyproject.toml it belongs to."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, to_install
 from bpr_cli.evaluation.figures import mean
 from bpr_cli.formats import cityscapes
 from bpr_cli.formats.records import Results
@@ -71,7 +71,7 @@ def _script() -> tuple[Any, Any]:
         script = importlib.import_module("cityscapesscripts.evaluation.evalInstanceLevelSemanticLabeling")
     except ImportError as error:
         raise InputError(
-            "Cityscapes' own AP needs the package cityscapesscripts", remedy="pip install 'bpr[cityscapes]'"
+            "Cityscapes' own AP needs the package cityscapesscripts", remedy=to_install("cityscapes")
         ) from error
     if not hasattr(np, "in1d"):
         # The script calls numpy.in1d, which numpy 2.4 dropped; isin is the same with another name.

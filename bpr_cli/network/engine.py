@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, to_install
 from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
 from bpr_cli.network.devices import INT8, choose_device
 
@@ -101,7 +101,7 @@ def open_engine(
         raise InputError(f"no engine {name!r}", remedy=f"Choose from {', '.join(ENGINES)}")
     has_openvino = find_spec("openvino") is not None
     if name == "openvino" and not has_openvino:
-        raise InputError("OpenVINO is not installed", remedy="pip install 'bpr[openvino]', or use --engine torch")
+        raise InputError("OpenVINO is not installed", remedy=f"{to_install('openvino')}, or use --engine torch")
     if name == "openvino" and device.type != "cpu":
         raise InputError(f"OpenVINO runs on CPUs here, not on {device}", remedy="Use --device cpu or --engine torch")
     # Imported here: each costs a start-up that the other's users need not wait for.
@@ -110,7 +110,7 @@ def open_engine(
 
         return OpenVinoEngine(module, config, precision, int8)
     if precision == INT8:
-        raise InputError("int8 is for OpenVINO on a CPU", remedy="pip install 'bpr[openvino]', or use --precision auto")
+        raise InputError("int8 is for OpenVINO on a CPU", remedy=f"{to_install('openvino')}, or use --precision auto")
     from bpr_cli.network.torch_engine import TorchEngine
 
     return TorchEngine(module, config, device, precision)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import ensure_folder
 from bpr_cli.network.checkpoint import load
 from bpr_cli.network.devices import INT8
@@ -101,7 +101,7 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
 def _require(extra: str, packages: tuple[str, ...]) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise InputError(f"{', '.join(missing)} not installed", remedy=f"pip install 'bpr[{extra}]'")
+        raise InputError(f"{', '.join(missing)} not installed", remedy=to_install(extra))
 
 
 @contextmanager

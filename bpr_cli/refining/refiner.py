@@ -38,9 +38,11 @@ def _untimed(stage: str) -> AbstractContextManager[None]:
 class Refiner:
     """Refines the boundaries of masks.
 
-    Example:
-        refiner = Refiner.from_pretrained()
-        better = refiner.refine(photo, masks)  # photo (H, W, 3) uint8 RGB, masks (N, H, W)
+    Examples:
+        >>> refiner = Refiner.from_pretrained("davis-fast")
+        >>> better = refiner.refine(photo, masks)  # photo (H, W, 3) uint8 RGB, masks (N, H, W)
+        >>> better.shape == masks.shape and better.dtype == masks.dtype
+        True
 
     Attributes:
         networks: the one of each pass.

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Subset
 
 from bpr_cli import shards
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, to_install
 from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.network import checkpoint, hrnet
 from bpr_cli.network.devices import autocast_dtype
@@ -334,5 +334,5 @@ def _tensorboard(folder: Path, first_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("TensorBoard is not installed", remedy="pip install 'bpr[tensorboard]'") from error
+        raise InputError("TensorBoard is not installed", remedy=to_install("tensorboard")) from error
     return SummaryWriter(str(folder), purge_step=first_step or None)

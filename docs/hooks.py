@@ -21,7 +21,9 @@ SHOWN = ("examples/*.jpg", "examples/*.png", "models/**/*.jpg", "models/**/*.csv
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Link to the repository if pyproject.toml names it, so that its address stands in one place."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    config.repo_url = project.get("urls", {}).get("Source")
+    if source := project.get("urls", {}).get("Source"):
+        # Not as `repo_url`: the theme would have each reader's browser ask GitHub for the number of stars.
+        config.extra["social"] = [{"icon": "fontawesome/brands/git-alt", "link": source, "name": "Source"}]
     return config
 
 

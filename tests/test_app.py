@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import bpr_cli
 from tests.conftest import run_bpr
 
 
@@ -37,7 +38,7 @@ def test_help_and_version_answer_without_loading_torch():
         [sys.executable, "-c", code + "\nprint('torch' in sys.modules, 'cv2' in sys.modules)"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert shown.stdout.split() == ["bpr", "0.1.0", "False", "False"]
+    assert shown.stdout.split() == ["bpr", bpr_cli.__version__, "False", "False"]
 
 
 def test_the_whole_line_from_photos_to_a_scored_refinement(three_photos, tmp_path):

@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,8 @@ if sys.platform != "win32":
     import fcntl
 
 BLOCK = 1 << 20  # bytes read at once
+
+PathLike = str | os.PathLike[str]
 
 
 class Fingerprint(NamedTuple):
@@ -35,6 +37,24 @@ class Fingerprint(NamedTuple):
 
     size: int
     sha256: str
+
+
+def as_path(value: PathLike, name: str) -> Path:
+    """A path given to a function as str or Path; InputError, which calls it `name`, for anything else."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise InputError(f"{name} is {type(value).__name__}, not a path", remedy="Give a str or a Path")
+    if "\0" in os.fspath(value) or not os.fspath(value):
+        raise InputError(f"{name} is {os.fspath(value)!r}, not a path", remedy="Give the path of a file or folder")
+    return Path(value)
+
+
+def as_paths(values: PathLike | Iterable[PathLike], name: str) -> list[Path]:
+    """One path or several; see `as_path`."""
+    if isinstance(values, (str, os.PathLike)):
+        return [as_path(values, name)]
+    if not isinstance(values, Iterable):
+        raise InputError(f"{name} is {type(values).__name__}, not a list of paths", remedy="Give a list of paths")
+    return [as_path(value, name) for value in values]
 
 
 def ensure_folder(folder: Path) -> None:

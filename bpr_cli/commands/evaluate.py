@@ -12,8 +12,10 @@ from bpr_cli.commands.options import (
     INPUT,
     Images,
     Quiet,
+    SkipBad,
     console,
     errors,
+    print_skipped,
 )
 
 
@@ -90,6 +92,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="As harmed=0.05: exit with 1 if the figure is more.", rich_help_panel=FIGURES),
     ] = None,
+    skip_bad: SkipBad = False,
     quiet: Quiet = False,
 ) -> None:
     """Score results against ground truth: AP, Boundary AP, AF, Boundary IoU, and what refinement changed.
@@ -108,7 +111,7 @@ def evaluate(
 
     gates = parse_gates(fail_below or (), fail_above or ())
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
-    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes)
+    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes, skip_bad=skip_bad)
     evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
     if json_file is not None:
         write_json(evaluation, json_file)
@@ -125,6 +128,7 @@ def evaluate(
         console.print(tables.breakdown_table(evaluation, "size"))
     if baseline is not None and group_by is not None:
         console.print(tables.breakdown_table(evaluation, "group"))
+    print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)
     if report is not None:
         console.print(f"report -> {report / 'index.html'}", highlight=False, soft_wrap=True)
     if failed := failures(evaluation, gates):

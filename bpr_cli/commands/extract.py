@@ -134,4 +134,5 @@ def extract(
         console.print(f"{split}: {entry['patches']} patches in {len(entry['shards'])} shards", highlight=False)
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in manifest["counts"].items())
     console.print(f"{counts} -> {output}", highlight=False, soft_wrap=True)
-    print_skipped(manifest["skipped"], "images left out")
+    left_out = [(manifest["counts"].get(f"{name}_left_out"), name) for name in ("images", "instances")]
+    print_skipped("left out: " + ", ".join(f"{name} {n}" for n, name in left_out if n), manifest["skipped"])

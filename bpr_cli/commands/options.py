@@ -148,9 +148,9 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def print_skipped(lines: Iterable[str], what_became: str) -> None:
+def print_skipped(heading: str, lines: Iterable[str]) -> None:
     lines = list(lines)
     if lines:
-        errors.print(f"{len(lines)} {what_became}:")
+        errors.print(f"{heading}:", highlight=False)
     for line in lines:
         print_note(f"  {line}")

@@ -116,4 +116,4 @@ def refine(
         highlight=False,
         soft_wrap=True,
     )
-    print_skipped(summary.skipped, "left as they were")
+    print_skipped(str(summary.skipped), summary.skipped.lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from bpr_cli.errors import InputError
+from bpr_cli.formats.fields import described, differing_kinds
 from bpr_cli.formats.records import ImageInstances, Instance, Results
 from bpr_cli.formats.segmentation import rle_size
 
@@ -30,6 +31,8 @@ def check_truth(truth: Results, group_by: str | None = None) -> set[int]:
         if instance.category_id is None:
             raise _fault(truth, instance, "the object has no category_id", "Add one to each annotation")
         number = instance.fields.get("id")
+        if number is not None and type(number) not in (int, float, str):
+            raise _fault(truth, instance, f"the annotation id is {described(number)}", "Write an integer or a string")
         if number is not None and number in seen:
             raise _fault(truth, instance, f"the annotation id {number} is used twice", "Give each annotation its own")
         seen.add(number)
@@ -61,7 +64,7 @@ def check_detections(results: Results, truth: Results, categories: Collection[in
             raise _fault(
                 results,
                 instance,
-                f"this image id is not in the ground truth {truth.path}",
+                f"this image id is not in the ground truth {truth.path}{differing_kinds(instance.image_id, images)}",
                 "Give the ground truth of the same images, or leave out the detections on others",
             )
         if instance.category_id is None:

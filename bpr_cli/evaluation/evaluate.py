@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from bpr_cli.evaluation.average_f import ContourTally
 from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, Rules, average_precision
@@ -30,6 +29,7 @@ from bpr_cli.evaluation.figures import (
 from bpr_cli.evaluation.inputs import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.matching import THRESHOLDS
 from bpr_cli.evaluation.settings import EvaluationSettings
+from bpr_cli.files import PathLike
 from bpr_cli.formats import cityscapes
 from bpr_cli.formats.records import Instance, Results
 from bpr_cli.progress import progress_bar
@@ -39,13 +39,14 @@ CITYSCAPES_BAND = 0.005  # the same on Cityscapes
 
 
 def evaluate(
-    results: Path,
-    gt: Path,
-    baseline: Path | None = None,
+    results: PathLike,
+    gt: PathLike,
+    baseline: PathLike | None = None,
     *,
     settings: EvaluationSettings | None = None,
-    image_info: Path | None = None,
+    image_info: PathLike | None = None,
     coco_classes: bool = False,
+    skip_bad: bool = False,
     quiet: bool = False,
 ) -> Evaluation:
     """Compare results with ground truth, and with the file that they were refined from.
@@ -55,14 +56,14 @@ def evaluate(
         gt: ground truth: COCO or LVIS, or a folder of Cityscapes' `*_instanceIds.png`; each brings its own rules.
         baseline: what the results were refined from: the same detections in the same order.
         settings: see `EvaluationSettings`.
-        image_info, coco_classes: as in `read_inputs`.
+        image_info, coco_classes, skip_bad: as in `read_inputs`.
         quiet: no progress bar.
 
     Raises:
         InputError: bad input; images or categories that the ground truth does not know; a detection without
             score; a baseline with other detections.
     """
-    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes)
+    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes, skip_bad=skip_bad)
     return evaluate_inputs(inputs, settings, quiet=quiet)
 
 

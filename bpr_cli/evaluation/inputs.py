@@ -6,26 +6,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
+from bpr_cli.evaluation.unusable import usable_detections, usable_objects
+from bpr_cli.files import PathLike, as_path
 from bpr_cli.formats import cityscapes, coco, read_results
 from bpr_cli.formats.records import Results
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationInputs:
-    """Ready to compare; `baseline` is None where there is none."""
+    """Ready to compare.
+
+    Attributes:
+        results, gt: detections and ground truth.
+        baseline: None where there is none.
+        unusable: a line for each mask that could not be used: detections count as such without a pixel, objects do
+            not count.
+    """
 
     results: Results
     gt: Results
     baseline: Results | None
+    unusable: tuple[str, ...] = ()
 
 
 def read_inputs(
-    results: Path,
-    gt: Path,
-    baseline: Path | None = None,
+    results: PathLike,
+    gt: PathLike,
+    baseline: PathLike | None = None,
     *,
-    image_info: Path | None = None,
+    image_info: PathLike | None = None,
     coco_classes: bool = False,
+    skip_bad: bool = False,
 ) -> EvaluationInputs:
     """Read the files of an evaluation.
 
@@ -35,20 +46,31 @@ def read_inputs(
             for COCO results on Cityscapes' folders.
         coco_classes: AP*: the ground truth is LVIS's, the detections are of COCO's classes. Detections on images
             that LVIS lacks are left out.
+        skip_bad: go on past masks that are broken (`usable_detections`, `usable_objects`).
 
     Raises:
         InputError: one of them cannot be used.
     """
-    truth = read_results(gt)
+    truth = read_results(as_path(gt, "gt"), skip_bad=skip_bad)
+    info = None if image_info is None else as_path(image_info, "image_info")
+    unusable = list(truth.skipped.lines)
+    if skip_bad:
+        truth, lines = usable_objects(truth)
+        unusable += lines
     if coco_classes:
         truth = with_coco_classes(truth)
 
     def detections(path: Path) -> Results:
-        found = read_results(path)
-        if image_info is not None:
-            found = coco.with_image_info(found, image_info)
+        found = read_results(path, skip_bad=skip_bad)
+        unusable.extend(found.skipped.lines)
+        if info is not None:
+            found = coco.with_image_info(found, info)
         if truth.kind == cityscapes.TRUTH:
             found = cityscapes.with_label_ids(found)
+        found, lines = usable_detections(found, truth, skip_bad)
+        unusable.extend(lines)
         return on_images_of(found, truth) if coco_classes else found
 
-    return EvaluationInputs(detections(results), truth, detections(baseline) if baseline else None)
+    found = detections(as_path(results, "results"))
+    before = None if baseline is None else detections(as_path(baseline, "baseline"))
+    return EvaluationInputs(found, truth, before, tuple(unusable))

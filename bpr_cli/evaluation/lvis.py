@@ -83,13 +83,13 @@ def on_images_of(results: Results, truth: Results) -> Results:
 def _coco_ids(truth: Results) -> dict[int, int]:
     """LVIS class id -> COCO class id."""
     synsets = {synset: number for number, synset in COCO_SYNSETS.items()}
-    if not any(category.get("synset") == COCO_SYNSETS[HOT_DOG] for category in truth.document["categories"]):
-        synsets[SAUSAGE] = HOT_DOG
-    ids = {
-        category["id"]: synsets[category["synset"]]
-        for category in truth.document["categories"]
-        if category.get("synset") in synsets
+    synset_of = {
+        number: str(category.get("synset"))
+        for number, category in zip(truth.categories, truth.document["categories"], strict=True)
     }
+    if COCO_SYNSETS[HOT_DOG] not in synset_of.values():
+        synsets[SAUSAGE] = HOT_DOG
+    ids = {number: synsets[synset] for number, synset in synset_of.items() if synset in synsets}
     if not ids:
         raise InputError(
             "none of its categories has the synset of a COCO class",

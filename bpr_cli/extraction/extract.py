@@ -17,9 +17,10 @@ from bpr_cli.extraction.image_patches import image_patches
 from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.extraction.settings import ExtractionSettings
-from bpr_cli.files import ensure_folder, fingerprint, remove_leftover
+from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, remove_leftover
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import ImageFinder
+from bpr_cli.formats.records import Skipped
 from bpr_cli.processes import signals_held, worker_pool
 from bpr_cli.progress import progress_bar
 from bpr_cli.shards import SPLITS, Patch, write_shard
@@ -56,11 +57,12 @@ class ShardMaker:
     def _patches(self, task: ShardTask, counts: Counter[str], skipped: list[str]) -> Iterator[Patch]:
         for number, image in enumerate(task.images):
             try:
-                found = list(image_patches(image, self.settings, counts))
+                found = list(image_patches(image, self.settings, counts, skipped, self.skip_bad))
             except InputError as error:
                 if not self.skip_bad:
                     raise
                 skipped.append(str(error))
+                counts["images_left_out"] += 1
                 continue
             for patch in found:
                 yield replace(patch, key=f"{task.name}-{number:02d}-{patch.key}")
@@ -77,11 +79,11 @@ class ShardMaker:
 
 
 def extract(
-    images: Path,
-    gt: Path,
-    out: Path,
+    images: PathLike,
+    gt: PathLike,
+    out: PathLike,
     *,
-    results: Sequence[Path] = (),
+    results: PathLike | Sequence[PathLike] = (),
     settings: ExtractionSettings | None = None,
     processes: int = 1,
     skip_bad: bool = False,
@@ -99,7 +101,7 @@ def extract(
             ground truth (`settings.corruptions` of each object, which must then be at least 1).
         settings: see `ExtractionSettings`.
         processes: how many work at once.
-        skip_bad: leave out images that cannot be used, and list them in the manifest.
+        skip_bad: leave out images and masks that cannot be used, and list them in the manifest.
         quiet: no progress bar.
 
     Returns:
@@ -108,15 +110,16 @@ def extract(
     Raises:
         InputError: bad input; the message names file, image and annotation.
     """
-    images, gt, out, results = Path(images), Path(gt), Path(out), [Path(path) for path in results]
+    images, gt, out = as_path(images, "images"), as_path(gt, "gt"), as_path(out, "out")
+    results = as_paths(results, "results")
     settings = settings or ExtractionSettings()
     if not results and not settings.corruptions:
         raise InputError(
             "there is nothing to extract without results",
             remedy="Give --results, or --corruptions to make coarse masks",
         )
-    truth = read_results(gt)
-    detections = [read_results(path) for path in results]
+    truth = read_results(gt, skip_bad=skip_bad)
+    detections = [read_results(path, skip_bad=skip_bad) for path in results]
     ensure_folder(out)
     description = manifest.describe(settings, gt, results)
     make = ShardMaker(images, out, settings, manifest.digest(description), skip_bad)
@@ -140,13 +143,10 @@ def extract(
     finally:
         for task in waiting:
             _remove_leftovers(out, task.name)
-    summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks])}
+    unread = Skipped.joined(read.skipped for read in (truth, *detections))
+    summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks], unread)}
     if not any(entry["patches"] for entry in summary["splits"].values()):
-        raise InputError(
-            f"no coarse mask overlaps a true object of its class by more than {settings.min_iou} IoU",
-            file=gt,
-            remedy="Check that category ids and image ids are those of the results",
-        )
+        raise _nothing_extracted(settings, gt, bool(results), summary["skipped"])
     manifest.write_manifest(out, summary)
     return summary
 
@@ -184,6 +184,15 @@ def _check_restart(out: Path, description: dict[str, Any], made_from: str) -> No
         )
 
 
+def _nothing_extracted(settings: ExtractionSettings, gt: Path, has_results: bool, skipped: Sequence[str]) -> InputError:
+    if skipped:
+        problem = f"nothing is left: {len(skipped)} images or masks cannot be used, the first: {skipped[0]}"
+        return InputError(problem.rstrip("."), file=gt)
+    problem = f"no coarse mask overlaps a true object of its class by more than {settings.min_iou} IoU"
+    remedy = "Check that category ids and image ids are those of the results"
+    return InputError(problem, file=gt, remedy=remedy if has_results else "Lower --min-iou")
+
+
 def _finished(make: ShardMaker, tasks: Sequence[ShardTask]) -> dict[str, ShardReport]:
     """Reports of the shards that are done; InputError if they were made from photos that have changed."""
     reports = {}
@@ -215,8 +224,8 @@ def _stamp(photo: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _summary(reports: Sequence[ShardReport]) -> dict[str, Any]:
-    total: Counter[str] = Counter()
+def _summary(reports: Sequence[ShardReport], unread: Skipped) -> dict[str, Any]:
+    total: Counter[str] = Counter(images_left_out=unread.images, instances_left_out=unread.instances)
     for report in reports:
         total.update(report.counts)
     splits = {
@@ -227,8 +236,8 @@ def _summary(reports: Sequence[ShardReport]) -> dict[str, Any]:
         for split in SPLITS
     }
     return {
-        "counts": dict(total),
+        "counts": {name: count for name, count in total.items() if count},
         "splits": splits,
         "shards": {f"{report.name}.tar": {"size": report.size, "sha256": report.sha256} for report in reports},
-        "skipped": [line for report in reports for line in report.skipped],
+        "skipped": [*unread.lines, *(line for report in reports for line in report.skipped)],
     }

@@ -16,24 +16,25 @@ from bpr_cli.extraction.corruption import corrupt
 from bpr_cli.extraction.plan import ImageTask
 from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.formats.images import read_image
+from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import Instance
-from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import Mask, crop_mask, intersection_over_union, to_frame
 from bpr_cli.shards import Patch
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A photo at one scale with its masks, in the task's order.
+    """A photo at one scale with its masks.
 
     Attributes:
         image_HWC: uint8 RGB.
+        truths, detections: by their places in the task; those that cannot be used are missing.
         scale: size against the photo as it is, above 0, up to 1.
     """
 
     image_HWC: NDArray[np.uint8]
-    truths: list[Mask]
-    detections: list[Mask]
+    truths: dict[int, Mask]
+    detections: dict[int, Mask]
     scale: float
 
 
@@ -47,18 +48,35 @@ class CoarseMask:
     record: dict[str, Any]
 
 
-def image_patches(task: ImageTask, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[Patch]:
-    """All patches of one image; `counts` gains what was used and what was left out.
+def image_patches(
+    task: ImageTask,
+    settings: ExtractionSettings,
+    counts: Counter[str],
+    skipped: list[str],
+    skip_bad: bool = False,
+) -> Iterator[Patch]:
+    """All patches of one image.
+
+    Args:
+        task: the image with its masks.
+        settings: see `ExtractionSettings`.
+        counts: gains what was used and what was left out.
+        skipped: gains a line for each mask that was left out.
+        skip_bad: leave out broken masks.
 
     Raises:
-        InputError: the image or one of its masks is broken.
+        InputError: the image is broken, or one of its masks and they are not to be left out.
     """
     size = (task.image.height, task.image.width)
     known = (size[0], size[1]) if size[0] is not None and size[1] is not None else None
     image_HWC = read_image(task.path, known)
     height, width = image_HWC.shape[:2]
-    truths = [decode_mask(instance, height, width) for instance in task.truths]
-    detections = [decode_mask(instance, height, width) for instance in task.detections]
+    truths, bad_truths = decode_masks(task.truths, height, width, skip_bad)
+    detections, bad_detections = decode_masks(task.detections, height, width, skip_bad)
+    for bad in (bad_truths, bad_detections):
+        skipped.extend(bad.lines)
+        if bad.instances:
+            counts["instances_left_out"] += bad.instances
     number = 0
     for scale in settings.scales:
         view = _reduced(View(image_HWC, truths, detections, scale))
@@ -82,15 +100,19 @@ def _reduced(view: View) -> View:
         frame_HW = to_frame(mask) * np.uint8(255)
         return crop_mask(cv2.resize(frame_HW, (width, height), interpolation=cv2.INTER_AREA) > 127, 0, 0, height, width)
 
-    truths, detections = ([reduce(mask) for mask in masks] for masks in (view.truths, view.detections))
+    truths, detections = (
+        {place: reduce(mask) for place, mask in masks.items()} for masks in (view.truths, view.detections)
+    )
     return View(np.asarray(photo_HWC, np.uint8), truths, detections, view.scale)
 
 
 def _matched(task: ImageTask, view: View, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[CoarseMask]:
     """Detections with the true object of their class that they overlap most, if that is enough."""
-    for detection, coarse in zip(task.detections, view.detections, strict=True):
+    for place, coarse in view.detections.items():
+        detection = task.detections[place]
         best, best_iou = None, settings.min_iou
-        for instance, truth in zip(task.truths, view.truths, strict=True):
+        for true_place, truth in view.truths.items():
+            instance = task.truths[true_place]
             if instance.iscrowd or instance.category_id != detection.category_id:
                 continue
             iou = intersection_over_union(coarse, truth)
@@ -106,6 +128,8 @@ def _matched(task: ImageTask, view: View, settings: ExtractionSettings, counts: 
 def _corrupted(task: ImageTask, view: View, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[CoarseMask]:
     """Synthetic coarse masks of the true objects."""
     for position, copy in task.corruptions:
+        if position not in view.truths:
+            continue
         truth = view.truths[position]
         # Each scale has disturbances of its own; at scale 1 they do not depend on which others there are.
         extra = [] if view.scale == 1.0 else [round(view.scale * 1000)]

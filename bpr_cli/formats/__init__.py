@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import cityscapes, coco, mask_images
+from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.images import SUFFIXES
 from bpr_cli.formats.records import Results
 from bpr_cli.masks import RLE
@@ -21,11 +22,12 @@ WRITERS = {
 }
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path, *, skip_bad: bool = False) -> Results:
     """Read results or ground truth; the format is seen from the content.
 
     Args:
         path: a COCO or LVIS JSON file, or a Cityscapes folder.
+        skip_bad: of a JSON file, leave out what cannot be used, and name it in `Results.skipped`.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.
@@ -33,9 +35,12 @@ def read_results(path: Path) -> Results:
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         raise InputError("this is an image", file=path, remedy="Give its masks with --mask, or a COCO JSON file")
     if not path.is_dir():
-        return coco.read(path)
+        return coco.read(path, skip_bad=skip_bad)
     if cityscapes.is_folder_of_truth(path):
         return cityscapes.read_truth(path)
+    is_cityscapes = any(cityscapes.image_name(file.name) for file in path.rglob("*.txt"))
+    if not is_cityscapes and (found := foreign_folder(path)):
+        raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)
     if cityscapes.is_folder_of_results(path):
         return cityscapes.read_results(path)
     raise InputError(

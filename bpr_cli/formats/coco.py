@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+import reprlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
+from bpr_cli.formats.fields import as_category, as_id, as_side, described, differing_kinds, is_finite
+from bpr_cli.formats.foreign import Foreign, foreign_bytes, foreign_object, foreign_records
+from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results, Skipped
 from bpr_cli.formats.segmentation import rle_size
 from bpr_cli.masks import RLE, bbox_xywh, decode_rle
 
@@ -20,28 +22,31 @@ WRITE_AGAIN = "Write the file again"
 NAMED = 5  # keys of an unknown object named in an error
 
 
-def read(path: Path) -> Results:
+def read(path: Path, *, skip_bad: bool = False) -> Results:
     """Read a COCO results list or dataset dict; which of them is seen from the content.
+
+    Args:
+        path: the file.
+        skip_bad: leave out images and records that cannot be used, and name them in `Results.skipped`.
 
     Raises:
         InputError: not JSON, neither of the two, or a record that cannot be used; names file, image id, index.
     """
     document = _parse(path)
+    bad: list[Skipped] | None = [] if skip_bad else None
     if isinstance(document, list):
-        images = _images_of_results(document, path)
-        return Results(path, RESULTS, _group(images, document, path), len(document), {}, document)
+        _refuse(foreign_records(document), path)
+        instances = _instances(document, path, bad)
+        images = _images_of_results(instances, path)
+        return Results(
+            path, RESULTS, _group(images, instances), len(document), {}, document, skipped=Skipped.joined(bad or ())
+        )
     if isinstance(document, dict) and isinstance(document.get("images"), list):
-        annotations = document.get("annotations")
-        if not isinstance(annotations, list):
-            problem = "there are no annotations" if annotations is None else "annotations is not a list"
-            raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
-        images = _images_of_dataset(document["images"], path)
-        categories = _categories(document, path)
-        grouped = _group(images, annotations, path)
-        return Results(path, DATASET, grouped, len(annotations), categories, document, _frequencies(document, path))
-    found = f"a {type(document).__name__}"
+        return _dataset(document, path, bad)
+    _refuse(foreign_object(document) if isinstance(document, dict) else None, path)
+    found = described(document)
     if isinstance(document, dict):
-        found = f"an object with {', '.join(list(document)[:NAMED]) or 'nothing in it'}"
+        found = f"an object with {', '.join(key[:40] for key in list(document)[:NAMED]) or 'nothing in it'}"
     raise InputError(
         f"neither a list of results nor a dataset with the lists images and annotations (found {found})",
         file=path,
@@ -49,108 +54,161 @@ def read(path: Path) -> Results:
     )
 
 
+def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) -> Results:
+    annotations = document.get("annotations")
+    if not isinstance(annotations, list):
+        problem = "there are no annotations" if annotations is None else "annotations is not a list"
+        raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
+    _refuse(foreign_records(annotations), path)
+    images = _images_of_dataset(document["images"], path, bad)
+    categories, frequencies = _categories(document, path)
+    if frequencies:
+        _check_lvis_images(images.values(), path)
+    grouped = _group(images, _instances(annotations, path, bad, images))
+    return Results(
+        path, DATASET, grouped, len(annotations), categories, document, frequencies, skipped=Skipped.joined(bad or ())
+    )
+
+
+def _refuse(found: Foreign | None, path: Path) -> None:
+    if found is not None:
+        raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)
+
+
 def _parse(path: Path) -> Any:
     try:
         data = path.read_bytes()
-        if not data or data.isspace():
-            raise InputError("not valid JSON (line 1, column 1: the file is empty)", file=path, remedy=WRITE_AGAIN)
-        return json.loads(data)  # bytes: a byte order mark and UTF-16, as PowerShell writes it, are understood
-    except InputError:
-        raise
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
+    if not data or data.isspace():
+        raise InputError("not valid JSON (line 1, column 1: the file is empty)", file=path, remedy=WRITE_AGAIN)
+    try:
+        # Bytes: a byte order mark and UTF-16, as PowerShell writes it, are understood.
+        return json.loads(data, object_pairs_hook=_object)
+    except _DuplicateKeyError as error:
+        key = described(error.args[0])
+        raise InputError(f"an object has the key {key} twice", file=path, remedy="Keep one of them") from error
     except json.JSONDecodeError as error:
+        _refuse(foreign_bytes(data), path)
+        cut = not error.doc[error.pos :].strip() or error.msg.startswith("Unterminated string")
         raise InputError(
             f"not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})",
             file=path,
-            remedy=WRITE_AGAIN,
+            remedy="The file ends too early: copy or download it again, or write it again" if cut else WRITE_AGAIN,
         ) from error
     except UnicodeDecodeError as error:
+        _refuse(foreign_bytes(data), path)
         raise InputError("not a text file in UTF-8", file=path, remedy="Give a COCO JSON file") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
         raise InputError(f"not JSON that can be read ({error})", file=path, remedy=WRITE_AGAIN) from error
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
 
 
-def _group(images: Mapping[int | str, ImageRecord], records: list[Any], path: Path) -> tuple[ImageInstances, ...]:
+class _DuplicateKeyError(Exception):
+    """A JSON object says two things under one key; its argument."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
+    return found
+
+
+def _group(images: Mapping[int | str, ImageRecord], instances: Iterable[Instance]) -> tuple[ImageInstances, ...]:
     """The images with their instances, each in the file's order."""
-    instances: dict[int | str, list[Instance]] = {image_id: [] for image_id in images}
+    grouped: dict[int | str, list[Instance]] = {image_id: [] for image_id in images}
+    for instance in instances:
+        grouped[instance.image_id].append(instance)
+    return tuple(ImageInstances(images[image_id], tuple(found)) for image_id, found in grouped.items())
+
+
+def _instances(
+    records: Sequence[Any], path: Path, bad: list[Skipped] | None, images: Collection[int | str] | None = None
+) -> list[Instance]:
+    """The records that can be used; `bad` gains a line for each other one, or else that is an error.
+
+    Args:
+        images: ids that there are; None: any will do.
+    """
+    found = []
     for index, record in enumerate(records):
-        instance = _instance(record, index, path)
-        if instance.image_id not in instances:
-            raise InputError(
-                "its image id is not among the images",
-                file=path,
-                image_id=instance.image_id,
-                index=index,
-                remedy="Add the image or remove the annotation",
-            )
-        instances[instance.image_id].append(instance)
-    return tuple(ImageInstances(images[image_id], tuple(found)) for image_id, found in instances.items())
+        try:
+            instance = _instance(record, index, path)
+            if images is not None and instance.image_id not in images:
+                raise InputError(
+                    f"its image id is not among the images{differing_kinds(instance.image_id, images)}",
+                    file=path,
+                    image_id=instance.image_id,
+                    index=index,
+                    remedy="Add the image or remove the annotation",
+                )
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.append(Skipped(instances=1, lines=(str(error),)))
+            continue
+        found.append(instance)
+    return found
 
 
 def _instance(record: Any, index: int, path: Path) -> Instance:
-    image_id = _image_id(record, index, path, "image_id")
+    image_id = _image_id(record, index, path)
+
+    def fault(problem: str, remedy: str) -> InputError:
+        return InputError(problem, file=path, image_id=image_id, index=index, remedy=remedy)
+
     if record.get("segmentation") is None:
-        raise InputError(
-            "there is no segmentation",
-            file=path,
-            image_id=image_id,
-            index=index,
-            remedy="Give instance segmentation results, not boxes alone",
-        )
+        raise fault("there is no segmentation", "Give instance segmentation results, not boxes alone")
     score = record.get("score")
-    if score is not None and not _is_number(score):
-        raise InputError(
-            f"the score is {score!r}", file=path, image_id=image_id, index=index, remedy="Write a finite number"
-        )
-    category = record.get("category_id")
-    if category is not None and type(category) is not int:
-        raise InputError(
-            f"the category id is {category!r}", file=path, image_id=image_id, index=index, remedy="Write an integer"
-        )
-    iscrowd = record.get("iscrowd") or 0
-    if iscrowd not in (0, 1):
-        raise InputError(f"iscrowd is {iscrowd!r}", file=path, image_id=image_id, index=index, remedy="Write 0 or 1")
+    if score is not None and not is_finite(score):
+        raise fault(f"the score is {described(score)}", "Write a finite number")
+    category = as_category(record.get("category_id"))
+    if category is None and record.get("category_id") is not None:
+        raise fault(f"the category id is {described(record['category_id'])}", "Write an integer")
+    iscrowd = record.get("iscrowd")
+    if iscrowd not in (None, 0, 1):
+        raise fault(f"iscrowd is {described(iscrowd)}", "Write 0 or 1")
     return Instance(index, image_id, record["segmentation"], category, score, bool(iscrowd), record, path)
 
 
-def _image_id(record: Any, index: int, path: Path, key: str) -> int | str:
+def _image_id(record: Any, index: int, path: Path) -> int | str:
     if not isinstance(record, dict):
         raise InputError(
-            f"it is a {type(record).__name__}, not an object", file=path, index=index, remedy="See examples/FORMATS.md"
+            f"it is {described(record)}, not an object", file=path, index=index, remedy="See examples/FORMATS.md"
         )
-    if record.get(key) is None:
-        raise InputError(f"its {key} is None or missing", file=path, index=index, remedy="Write an integer or a string")
-    image_id = _as_id(record[key])
+    value = record.get("image_id")
+    image_id = as_id(value)
     if image_id is None:
-        raise InputError(f"its {key} is {record[key]!r}", file=path, index=index, remedy="Write an integer or a string")
+        missing = " or missing" if value is None else ""
+        raise InputError(
+            f"its image_id is {described(value)}{missing}",
+            file=path,
+            index=index,
+            remedy="Write an integer or a string",
+        )
     return image_id
 
 
-def _as_id(value: Any) -> int | str | None:
-    """An image's id; None if it cannot be one. 139.0 is 139: tables with gaps turn integers into floats."""
-    if type(value) is float and value.is_integer():
-        return int(value)
-    return value if type(value) is int or type(value) is str else None
-
-
-def _is_number(value: Any) -> bool:
-    # Integers are compared, not converted: JSON knows some that no float holds.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
-
-
-def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, ImageRecord]:
+def _images_of_results(instances: Iterable[Instance], path: Path) -> dict[int | str, ImageRecord]:
     """A results list has no list of images: id, size and (rarely) file_name come from its records.
 
     Where masks of one image differ in size, the size stays open: the photo or the ground truth tells which is wrong.
     """
     sizes: dict[int | str, set[tuple[int, int]]] = {}
     names: dict[int | str, str] = {}
-    for index, record in enumerate(records):
-        image_id = _image_id(record, index, path, "image_id")
-        if isinstance(record.get("file_name"), str):
-            names.setdefault(image_id, record["file_name"])
-        size = rle_size(record.get("segmentation"))
+    for instance in instances:
+        image_id = instance.image_id
+        name = _file_name(instance.fields, path, image_id, instance.index)
+        if name is not None and names.setdefault(image_id, name) != name:
+            raise InputError(
+                f"its file_name is {name}, that of the same image was {names[image_id]} before",
+                file=path,
+                image_id=image_id,
+                index=instance.index,
+                remedy="Give each image an id of its own",
+            )
+        size = rle_size(instance.segmentation)
         sizes.setdefault(image_id, set()).update([size] if size else [])
     records_by_id = {}
     for image_id, found in sizes.items():
@@ -159,56 +217,95 @@ def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, Im
     return records_by_id
 
 
-def _images_of_dataset(images: Sequence[Any], path: Path) -> dict[int | str, ImageRecord]:
+def _file_name(record: Mapping[str, Any], path: Path, image_id: int | str, index: int | None = None) -> str | None:
+    name = record.get("file_name")
+    if name is not None and not isinstance(name, str):
+        raise InputError(
+            f"its file_name is {described(name)}", file=path, image_id=image_id, index=index, remedy="Write a string"
+        )
+    return name
+
+
+def _images_of_dataset(
+    images: Sequence[Any], path: Path, bad: list[Skipped] | None = None
+) -> dict[int | str, ImageRecord]:
     records: dict[int | str, ImageRecord] = {}
     for index, image in enumerate(images):
-        if not isinstance(image, dict):
-            raise InputError(f"images[{index}] is not an object", file=path, remedy="See examples/FORMATS.md")
-        image_id = _as_id(image.get("id"))
-        if image_id is None:
-            raise InputError(
-                f"images[{index}] has the id {image.get('id')!r}", file=path, remedy="Write an integer or a string"
-            )
-        if image_id in records:
-            raise InputError("the image is listed twice", file=path, image_id=image_id, remedy="Keep one of them")
-        height, width = image.get("height"), image.get("width")
-        for name, side in (("height", height), ("width", width)):
-            if side is not None and (type(side) is not int or side <= 0):
-                raise InputError(f"its {name} is {side!r}", file=path, image_id=image_id, remedy="Write it in pixels")
-        file_name = image.get("file_name")
-        if file_name is not None and not isinstance(file_name, str):
-            raise InputError(f"its file_name is {file_name!r}", file=path, image_id=image_id, remedy="Write a string")
-        records[image_id] = ImageRecord(image_id, file_name, height, width, image)
+        try:
+            record = _image_record(image, index, path)
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.append(Skipped(images=1, lines=(str(error),)))
+            continue
+        if record.id in records:
+            raise InputError("the image is listed twice", file=path, image_id=record.id, remedy="Keep one of them")
+        records[record.id] = record
     return records
 
 
-def _categories(document: Mapping[str, Any], path: Path) -> dict[int, str]:
-    names: dict[int, str] = {}
-    try:
-        for category in document.get("categories", []):
-            number = category["id"]
-            if number in names:
-                raise InputError(
-                    f"category {number} is listed twice", file=path, remedy="Keep one of them in categories"
-                )
-            names[number] = str(category.get("name", number))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise InputError("a category has no id", file=path, remedy="Write categories as [{id, name}, ...]") from error
-    return names
-
-
-def _frequencies(document: Mapping[str, Any], path: Path) -> dict[int, str]:
-    """LVIS's frequency groups: a file is LVIS's if each of its categories has one."""
-    categories = document.get("categories", [])
-    found = {category["id"]: category.get("frequency") for category in categories}
-    if not categories or None in found.values():
-        return {}
-    for number, frequency in found.items():
-        if frequency not in ("r", "c", "f"):
+def _image_record(image: Any, index: int, path: Path) -> ImageRecord:
+    if not isinstance(image, dict):
+        raise InputError(f"images[{index}] is not an object", file=path, remedy="See examples/FORMATS.md")
+    image_id = as_id(image.get("id"))
+    if image_id is None:
+        raise InputError(
+            f"images[{index}] has the id {described(image.get('id'))}",
+            file=path,
+            remedy="Write an integer or a string",
+        )
+    sides = {name: as_side(image.get(name)) for name in ("height", "width")}
+    for name, side in sides.items():
+        if side is None and image.get(name) is not None:
             raise InputError(
-                f"category {number} has the frequency {frequency!r}", file=path, remedy="LVIS knows r, c and f"
+                f"its {name} is {described(image[name])}",
+                file=path,
+                image_id=image_id,
+                remedy="Write it in pixels, or leave it out",
             )
-    return found
+    return ImageRecord(image_id, _file_name(image, path, image_id), sides["height"], sides["width"], image)
+
+
+def _categories(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str], dict[int, str]]:
+    """Names and LVIS's frequency groups by id; a file is LVIS's if each of its categories has such a group."""
+    categories = document.get("categories")
+    names: dict[int, str] = {}
+    frequencies: dict[int, Any] = {}
+    remedy = "Write categories as [{id, name}, ...], each id an integer"
+    if categories is not None and not isinstance(categories, list):
+        raise InputError(f"categories is {described(categories)}, not a list", file=path, remedy=remedy)
+    for index, category in enumerate(categories or ()):
+        if not isinstance(category, dict):
+            raise InputError(f"category {index} is {described(category)}, not an object", file=path, remedy=remedy)
+        number = as_category(category.get("id"))
+        if number is None:
+            problem = f"the id of category {index} is {described(category.get('id'))}"
+            raise InputError(problem, file=path, remedy=remedy)
+        if number in names:
+            raise InputError(f"category {number} is listed twice", file=path, remedy="Keep one of them in categories")
+        name = category.get("name", number)
+        names[number] = name if isinstance(name, str) else reprlib.repr(name)
+        frequencies[number] = category.get("frequency")
+    if None in frequencies.values():
+        return names, {}
+    for number, frequency in frequencies.items():
+        if frequency not in ("r", "c", "f"):
+            problem = f"category {number} has the frequency {described(frequency)}"
+            raise InputError(problem, file=path, remedy="LVIS knows r, c and f")
+    return names, frequencies
+
+
+def _check_lvis_images(images: Iterable[ImageRecord], path: Path) -> None:
+    for image in images:
+        for name in ("neg_category_ids", "not_exhaustive_category_ids"):
+            numbers = image.fields.get(name, [])
+            if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
+                raise InputError(
+                    f"its {name} are {described(numbers)}, not a list of integers",
+                    file=path,
+                    image_id=image.id,
+                    remedy="Write category ids",
+                )
 
 
 def with_image_info(results: Results, info: Path) -> Results:
@@ -229,10 +326,13 @@ def with_image_info(results: Results, info: Path) -> Results:
     for entry in results.images:
         if entry.image.id not in images:
             raise InputError(
-                "the image is not listed", file=info, image_id=entry.image.id, remedy="Give the list of these images"
+                f"the image is not listed{differing_kinds(entry.image.id, images)}",
+                file=info,
+                image_id=entry.image.id,
+                remedy="Give the list of these images",
             )
         entries.append(replace(entry, image=images[entry.image.id]))
-    return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info))
+    return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info)[0])
 
 
 def check_output(results: Results, out: Path) -> None:
@@ -267,8 +367,12 @@ def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> N
         record if rle is None else _with_mask(record, rle) for record, rle in zip(records, segmentations, strict=True)
     ]
     document = updated if results.kind == RESULTS else {**results.document, "annotations": updated}
+    try:
+        text = json.dumps(document)  # many times as fast as json.dump, which writes in Python
+    except RecursionError as error:
+        raise InputError("a record is nested too deeply to be written", file=results.path) from error
     with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write(json.dumps(document))  # many times as fast as json.dump, which writes in Python
+        stream.write(text)
 
 
 def _with_mask(record: Mapping[str, Any], rle: RLE) -> dict[str, Any]:

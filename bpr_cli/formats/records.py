@@ -6,7 +6,7 @@ until `segmentation.decode_mask` is asked, one at a time, so that memory follows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,42 @@ class ImageInstances:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """What could not be used.
+
+    Attributes:
+        images: how many.
+        instances: those left as they were, the ones on these images too.
+        polygons: those left out of masks whose other polygons were used.
+        lines: what was wrong with each image, instance and polygon.
+    """
+
+    images: int = 0
+    instances: int = 0
+    polygons: int = 0
+    lines: tuple[str, ...] = ()
+
+    @classmethod
+    def joined(cls, parts: Iterable[Skipped]) -> Skipped:
+        """All parts as one."""
+        parts = list(parts)
+        return cls(
+            sum(part.images for part in parts),
+            sum(part.instances for part in parts),
+            sum(part.polygons for part in parts),
+            tuple(line for part in parts for line in part.lines),
+        )
+
+    def __str__(self) -> str:
+        parts = [
+            (self.images, "image", "cannot be used"),
+            (self.instances, "instance", "left as it was" if self.instances == 1 else "left as they were"),
+            (self.polygons, "polygon", "left out"),
+        ]
+        return ", ".join(f"{count} {name}{'s' * (count != 1)} {what}" for count, name, what in parts if count)
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
     """A whole input: detections or annotations.
 
@@ -72,6 +108,8 @@ class Results:
         categories: id -> name where the input says so.
         document: the parsed input, for the writer: fields we do not own are kept as they were.
         frequencies: LVIS: category id -> "r", "c" or "f"; empty for other files.
+        skipped: images and records that could not be used, and are not among the images; none unless bad ones are
+            to be skipped.
     """
 
     path: Path
@@ -81,3 +119,4 @@ class Results:
     categories: Mapping[int, str]
     document: Any
     frequencies: Mapping[int, str] = field(default_factory=dict)
+    skipped: Skipped = Skipped()

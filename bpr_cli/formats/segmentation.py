@@ -6,8 +6,7 @@ checked here first.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,26 +17,24 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bpr_cli.errors import InputError
+from bpr_cli.formats.fields import as_side, described
 from bpr_cli.formats.images import BROKEN
+from bpr_cli.formats.polygons import BrokenSegmentationError, polygons_mask
 from bpr_cli.formats.records import Instance
+from bpr_cli.formats.runs import check_runs, plain_runs, string_runs
 from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle, encode_rle
 
-# COCO's string form of a number: five bits a character from "0" on, the sixth bit says that more follow.
-FIRST_CHARACTER = 48
-BITS, MORE = 5, 0x20
-LONGEST_NUMBER = 7  # characters; 35 bits hold any count
-
 MAX_PIXELS = 2**31 - 1  # pycocotools counts pixels in 32 bits
-REWRITE = "Write the RLE again with pycocotools"
 
 
-def decode_mask(instance: Instance, height: int, width: int) -> Mask:
+def decode_mask(instance: Instance, height: int, width: int, left_out: list[str] | None = None) -> Mask:
     """The mask of an instance on an image of this size, in pixels.
 
     Args:
         instance: its segmentation is RLE (counts compressed, str or bytes, or a list), a list of polygons, or the
             path of a mask image: nonzero is foreground; of an alpha channel that varies, what is not transparent.
         height, width: the image's size.
+        left_out: gains a line for each bad polygon among good ones, which is then left out; None: that is an error.
 
     Raises:
         InputError: the segmentation is broken or not of the image's size; names file, image id and index.
@@ -50,9 +47,13 @@ def decode_mask(instance: Instance, height: int, width: int) -> Mask:
         if isinstance(segmentation, Mapping):
             return _from_rle(segmentation, height, width)
         if isinstance(segmentation, list):
-            return _from_polygons(segmentation, height, width)
-        raise _BrokenError(
-            f"the segmentation is a {type(segmentation).__name__}", "Give RLE (size and counts) or a list of polygons"
+            bad: list[str] | None = None if left_out is None else []
+            mask = polygons_mask(segmentation, height, width, bad)
+            if left_out is not None:
+                left_out.extend(str(_error(instance, f"{line}; the others are used")) for line in bad or ())
+            return mask
+        raise BrokenSegmentationError(
+            f"the segmentation is {described(segmentation)}", "Give RLE (size and counts) or a list of polygons"
         )
 
 
@@ -76,35 +77,26 @@ def _located(instance: Instance) -> Iterator[None]:
     """Turns what is wrong with a segmentation into an error that says where."""
     try:
         yield
-    except _BrokenError as broken:
-        raise InputError(
-            broken.problem,
-            file=instance.source,
-            image_id=instance.image_id,
-            index=instance.index,
-            remedy=broken.remedy,
-        ) from None
+    except BrokenSegmentationError as broken:
+        raise _error(instance, broken.problem, broken.remedy) from None
+
+
+def _error(instance: Instance, problem: str, remedy: str | None = None) -> InputError:
+    return InputError(problem, file=instance.source, image_id=instance.image_id, index=instance.index, remedy=remedy)
 
 
 def _check_frame(height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
-        raise _BrokenError(f"an image of {height} x {width} pixels is too large", "Check the image's size")
-
-
-class _BrokenError(Exception):
-    """What is wrong with a segmentation; `_located` adds where."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
-        self.problem, self.remedy = problem, remedy
+        raise BrokenSegmentationError(f"an image of {height} x {width} pixels is too large", "Check the image's size")
 
 
 def rle_size(segmentation: Any) -> tuple[int, int] | None:
     """Height and width that an RLE states; None for other segmentations and for sizes that make no sense."""
     size = segmentation.get("size") if isinstance(segmentation, Mapping) else None
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
         return None
-    return size[0], size[1]
+    height, width = map(as_side, size)
+    return None if height is None or width is None else (height, width)
 
 
 def _from_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Mask:
@@ -120,92 +112,27 @@ def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> tu
     """The RLE, compressed, and its run lengths, once both are known to make sense."""
     size = rle_size(segmentation)
     if size is None:
-        raise _BrokenError(f"the RLE's size is {segmentation.get('size')!r}", "Write it as [height, width] in pixels")
+        raise BrokenSegmentationError(
+            f"the RLE's size is {described(segmentation.get('size'))}", "Write it as [height, width] in pixels"
+        )
     if size != (height, width):
-        raise _BrokenError(
+        raise BrokenSegmentationError(
             f"the RLE's size {list(size)} is not the image's [{height}, {width}]",
             "Check that the results belong to these images, and that size is [height, width]",
         )
     counts = segmentation.get("counts")
     if isinstance(counts, list):
-        runs = _plain_runs(counts)
-        _check_runs(runs, height, width)
+        runs = plain_runs(counts)
+    elif isinstance(counts, (str, bytes)):
+        runs = string_runs(counts)
+    else:
+        raise BrokenSegmentationError(
+            f"the RLE's counts are {described(counts)}", "Write a string or a list of integers"
+        )
+    check_runs(runs, height, width)
+    if isinstance(counts, list):
         return coco_mask.frPyObjects({"size": list(size), "counts": counts}, height, width), runs
-    if isinstance(counts, (str, bytes)):
-        runs = _string_runs(counts)
-        _check_runs(runs, height, width)
-        return {"size": list(size), "counts": counts if isinstance(counts, str) else counts.decode("ascii")}, runs
-    raise _BrokenError(f"the RLE's counts are a {type(counts).__name__}", "Write a string or a list of integers")
-
-
-def _plain_runs(counts: list[Any]) -> NDArray[np.int64]:
-    if not all(type(count) is int for count in counts):
-        raise _BrokenError("the RLE's counts are not all integers", "Write run lengths as integers")
-    try:
-        return np.array(counts, np.int64)
-    except OverflowError:
-        raise _BrokenError("the RLE has a run of absurd length", REWRITE) from None
-
-
-def _string_runs(counts: str | bytes) -> NDArray[np.int64]:
-    """Run lengths of a compressed counts string: (N,) int64, possibly negative if the string is broken.
-
-    A seventh of the time that pycocotools takes to decode the mask (480x854, 840 characters).
-    """
-    try:
-        chars = counts.encode("ascii") if isinstance(counts, str) else counts
-    except UnicodeEncodeError:
-        raise _BrokenError("the RLE's counts string has characters outside ASCII", REWRITE) from None
-    # Unsigned, so characters below the first one wrap to more than 63 as well.
-    codes = np.frombuffer(chars, np.uint8) - np.uint8(FIRST_CHARACTER)
-    if codes.size == 0:
-        return np.zeros(0, np.int64)
-    if codes.max() > 63 or codes[-1] & MORE:
-        raise _BrokenError("the RLE's counts string is malformed", REWRITE)
-    digits = (codes & (MORE - 1)).astype(np.int64)
-    ends = np.flatnonzero(codes < MORE)
-    further = np.diff(ends, prepend=-1) - 1  # characters before a number's last, which is its highest and has the sign
-    if further.max() >= LONGEST_NUMBER:
-        raise _BrokenError("the RLE's counts string is malformed", REWRITE)
-    numbers = (digits[ends] ^ 16) - 16
-    for step in range(1, int(further.max()) + 1):
-        longer = np.flatnonzero(further >= step)
-        numbers[longer] = (numbers[longer] << BITS) | digits[ends[longer] - step]
-    # From the fourth on, a number is the difference to the run before the last.
-    for parity in (1, 2):
-        numbers[parity::2] = np.cumsum(numbers[parity::2])
-    return numbers
-
-
-def _check_runs(runs: NDArray[np.int64], height: int, width: int) -> None:
-    if runs.size and runs.min() < 0:
-        raise _BrokenError("the RLE has a negative run", REWRITE)
-    # One run alone first: the sum of absurd ones could overflow to the right number.
-    if runs.size and runs.max() > height * width:
-        raise _BrokenError(f"the RLE has a run of {runs.max()} pixels in an image of {height * width}", REWRITE)
-    covered = int(runs.sum())
-    if covered != height * width:
-        raise _BrokenError(f"the RLE's runs cover {covered} pixels of {height * width}", REWRITE)
-
-
-def _from_polygons(polygons: list[Any], height: int, width: int) -> Mask:
-    remedy = "Write each polygon as [x1, y1, x2, y2, x3, y3, ...]"
-    if not polygons:
-        raise _BrokenError("the list of polygons is empty", remedy)
-    for number, polygon in enumerate(polygons):
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise _BrokenError(f"polygon {number} is not a flat list of three or more points", remedy)
-        if not all(_is_finite(value) for value in polygon):
-            raise _BrokenError(f"polygon {number} has a coordinate that is not a finite number", remedy)
-    # Points far outside cost pycocotools memory without end; the image's surroundings are all that matters.
-    reach = 2 * max(height, width)
-    clipped = [[min(max(value, -reach), 2 * reach) for value in polygon] for polygon in polygons]
-    return decode_rle(coco_mask.merge(coco_mask.frPyObjects(clipped, height, width)))
-
-
-def _is_finite(value: Any) -> bool:
-    # Integers are compared, not converted: JSON knows some that no float holds.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+    return {"size": list(size), "counts": counts if isinstance(counts, str) else counts.decode("ascii")}, runs
 
 
 def _from_image(path: Path, height: int, width: int) -> Mask:
@@ -214,9 +141,11 @@ def _from_image(path: Path, height: int, width: int) -> Mask:
             image.load()
             mask_HW = _foreground(image)
     except BROKEN as error:
-        raise _BrokenError(f"the mask image {path.name} cannot be read ({error})", "Write it again as PNG") from error
+        raise BrokenSegmentationError(
+            f"the mask image {path.name} cannot be read ({error})", "Write it again as PNG"
+        ) from error
     if mask_HW.shape != (height, width):
-        raise _BrokenError(
+        raise BrokenSegmentationError(
             f"the mask image {path.name} is {mask_HW.shape[1]}x{mask_HW.shape[0]}, the photo {width}x{height}",
             "Give a mask of the photo's size",
         )

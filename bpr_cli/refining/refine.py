@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from bpr_cli.errors import InputError
+from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
 from bpr_cli.formats.images import ImageFinder, image_size, read_image
-from bpr_cli.formats.records import ImageInstances, Results
-from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import RLE, Mask, encode_rle, is_same
+from bpr_cli.formats.plausibility import decode_masks
+from bpr_cli.formats.records import ImageInstances, Results, Skipped
+from bpr_cli.masks import RLE, encode_rle, is_same
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner
@@ -39,13 +40,14 @@ class RefineSummary:
         instances: detections in the output.
         changed: detections whose mask is another than before.
         patches: patches that went through the network.
-        skipped: what was left as it was because it could not be used (`skip_bad`), a line each.
+        skipped: what was left as it was, because it could not be used (`skip_bad`) or because there is doubt that
+            mask and record belong together (`formats.plausibility`).
     """
 
     instances: int
     changed: int
     patches: int
-    skipped: tuple[str, ...]
+    skipped: Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,16 @@ class _Prepared:
     """What reading one image gave: looks for the network, and what was wrong."""
 
     looks: list[Look | Refined]
-    problems: list[str]
+    skipped: Skipped
 
 
 def refine(
-    input: Path,
-    output: Path,
+    input: PathLike,
+    output: PathLike,
     *,
-    images: Path | None = None,
-    image_info: Path | None = None,
-    masks: Sequence[Path] = (),
+    images: PathLike | None = None,
+    image_info: PathLike | None = None,
+    masks: PathLike | Sequence[PathLike] = (),
     model: NameOrPath | Sequence[NameOrPath] | Refiner | None = None,
     settings: RefineSettings | None = None,
     device: str = "auto",
@@ -90,34 +92,36 @@ def refine(
     Raises:
         InputError: bad input; nothing is written then.
     """
-    results = mask_images.read(input, masks) if masks else read_results(input)
+    path, output = as_path(input, "input"), as_path(output, "output")
+    mask_paths = as_paths(masks, "masks")
+    folder = None if images is None else as_path(images, "images")
+    results = mask_images.read(path, mask_paths) if mask_paths else read_results(path, skip_bad=skip_bad)
     if image_info is not None:
-        results = coco.with_image_info(results, image_info)
+        results = coco.with_image_info(results, as_path(image_info, "image_info"))
     # What can be known to fail is found out before the model is loaded and the work begins.
     check_output(results, output)
-    skipped: list[str] = []
-    paths = _find_images(results, images, skipped if skip_bad else None)
+    paths, missing = _find_images(results, folder, skip_bad)
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
-    segmentations, changed, patches = _refine_masks(refiner, results, paths, skipped, skip_bad, quiet)
+    segmentations, changed, patches, skipped = _refine_masks(refiner, results, paths, skip_bad, quiet)
     with refiner.timing("write"):
         write_results(results, segmentations, output)
-    return RefineSummary(results.count, changed, patches, tuple(skipped))
+    return RefineSummary(results.count, changed, patches, Skipped.joined([results.skipped, missing, skipped]))
 
 
 def _refine_masks(
     refiner: Refiner,
     results: Results,
     paths: dict[int | str, Path],
-    skipped: list[str],
     skip_bad: bool,
     quiet: bool,
-) -> tuple[list[RLE | None], int, int]:
-    """New masks by index (None: as it was), how many changed, how many patches it took."""
+) -> tuple[list[RLE | None], int, int, Skipped]:
+    """New masks by index (None: as it was), how many changed, how many patches it took, what was skipped."""
     entries = [entry for entry in results.images if entry.image.id in paths]
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
+    skipped: list[Skipped] = []
     prepare = partial(_prepare_image, refiner, paths, skip_bad)
     photo_bytes = partial(_photo_bytes, paths)
     with (
@@ -128,8 +132,8 @@ def _refine_masks(
 
         def looks() -> Iterator[Look | Refined]:
             for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD, photo_bytes, MOST_BYTES_AHEAD):
-                skipped.extend(prepared.problems)
-                bar.update(len(prepared.problems))
+                skipped.append(prepared.skipped)
+                bar.update(prepared.skipped.instances)
                 yield from prepared.looks
 
         for refined, rle in map_ahead(encoder, partial(_encode, refiner), refiner.run(looks()), INSTANCES_BEHIND):
@@ -137,23 +141,23 @@ def _refine_masks(
             patches += refined.patch_count
             changed += not is_same(refined.mask, refined.coarse)
             bar.update()
-    return segmentations, changed, patches
+    return segmentations, changed, patches, Skipped.joined(skipped)
 
 
-def _find_images(results: Results, folder: Path | None, skipped: list[str] | None) -> dict[int | str, Path]:
-    """Image id -> file. Missing ones are an error, or lines in `skipped` where that is given."""
+def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple[dict[int | str, Path], Skipped]:
+    """Image id -> file. Missing ones are an error, or skipped."""
     if results.kind == "mask-images":
-        return {entry.image.id: results.path for entry in results.images}
+        return {entry.image.id: results.path for entry in results.images}, Skipped()
     finder = ImageFinder(folder or results.path.parent)
-    if skipped is None:
-        return finder.find_all([entry.image for entry in results.images])
-    paths = {}
+    if not skip_bad:
+        return finder.find_all([entry.image for entry in results.images]), Skipped()
+    paths, skipped = {}, []
     for entry in results.images:
         try:
             paths[entry.image.id] = finder.find(entry.image)
         except InputError as error:
-            skipped.append(str(error))
-    return paths
+            skipped.append(Skipped(images=1, instances=len(entry.instances), lines=(str(error),)))
+    return paths, Skipped.joined(skipped)
 
 
 def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
@@ -167,7 +171,6 @@ def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
 
 def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances) -> _Prepared:
     """Read one image and cut its instances into patches."""
-    problems: list[str] = []
     record = entry.image
     size = (record.height, record.width) if record.height and record.width else None
     try:
@@ -176,20 +179,13 @@ def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: boo
     except InputError as error:
         if not skip_bad:
             raise
-        return _Prepared([], [str(error)] * len(entry.instances))
+        return _Prepared([], Skipped(images=1, instances=len(entry.instances), lines=(str(error),)))
     height, width = image_HWC.shape[:2]
-    masks: dict[int, Mask] = {}
-    scores: list[float | None] = []
-    for instance in entry.instances:
-        try:
-            with refiner.timing("decode"):
-                masks[instance.index] = decode_mask(instance, height, width)
-            scores.append(instance.score)
-        except InputError as error:
-            if not skip_bad:
-                raise
-            problems.append(str(error))
-    return _Prepared(list(refiner.first_looks(list(masks), image_HWC, list(masks.values()), scores)), problems)
+    with refiner.timing("decode"):
+        masks, skipped = decode_masks(entry.instances, height, width, skip_bad)
+    used = [entry.instances[place] for place in masks]
+    indices, scores = [instance.index for instance in used], [instance.score for instance in used]
+    return _Prepared(list(refiner.first_looks(indices, image_HWC, list(masks.values()), scores)), skipped)
 
 
 def _encode(refiner: Refiner, refined: Refined) -> tuple[Refined, RLE]:

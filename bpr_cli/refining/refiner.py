@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.engine import Engine, Network, open_network
+from bpr_cli.refining.arrays import checked_image, checked_masks, checked_scores
 from bpr_cli.refining.batches import MOST_BYTES_WAITING, Answer, predict_looks
 from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, is_gated, next_look
@@ -79,7 +81,9 @@ class Refiner:
         Raises:
             InputError: no such model, device or engine, a broken file, or more models than passes.
         """
-        settings = settings or RefineSettings()
+        settings = RefineSettings() if settings is None else settings
+        if not isinstance(settings, RefineSettings):
+            raise InputError(f"settings is {type(settings).__name__}", remedy="Give RefineSettings(...)")
         names = models_of_passes(models, settings.passes)
         opened = {name: open_network(name, device, precision, engine) for name in dict.fromkeys(names)}
         return cls([opened[name] for name in names], settings)
@@ -146,42 +150,29 @@ class Refiner:
         with self.timing("merge"):
             return next_look(*item, self._configs, self.settings)
 
-    def refine(
-        self, image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic], scores: Sequence[float] | None = None
-    ) -> NDArray[np.generic]:
+    def refine(self, image: Any, masks: Any, scores: Any = None) -> NDArray[Any]:
         """Refine the masks of one image.
 
         Args:
-            image_HWC: uint8 RGB.
-            masks_NHW: bool or integer, foreground nonzero; not changed. All masks of the image belong together: where
-                they crowd each other, more caution is called for.
+            image: (H, W, 3) uint8 RGB: an array, a tensor on any device, or a Pillow image.
+            masks: (N, H, W) bool or integer, foreground nonzero and of one value a mask: an array, a tensor, or a list
+                of masks; not changed. All masks of the image belong together: where they crowd each other, more
+                caution is called for.
             scores: the detections' scores, one a mask; an unlikely neighbour counts for less. None: all are certain.
 
         Returns:
-            (N, H, W) of the masks' dtype, 0 and 1, in the same order.
+            An array (N, H, W) of the masks' dtype, 0 and 1, in the same order.
 
         Raises:
             InputError: shapes or types do not fit.
         """
-        _check_arrays(image_HWC, masks_NHW)
+        image_HWC = checked_image(image)
         height, width = image_HWC.shape[:2]
-        masks = [crop_mask(mask_HW, 0, 0, height, width) for mask_HW in masks_NHW]
-        if scores is not None and len(scores) != len(masks):
-            raise InputError(f"{len(scores)} scores for {len(masks)} masks", remedy="Give one score a mask")
-        looks = self.first_looks(range(len(masks)), image_HWC, masks, scores)
+        masks_NHW = checked_masks(masks, height, width)
+        scores_N = checked_scores(scores, len(masks_NHW))
+        crops = [crop_mask(mask_HW, 0, 0, height, width) for mask_HW in masks_NHW]
+        looks = self.first_looks(range(len(crops)), image_HWC, crops, scores_N)
         refined_NHW = np.zeros_like(masks_NHW)
         for refined in self.run(looks):
             refined_NHW[refined.index] = to_frame(refined.mask)
         return refined_NHW
-
-
-def _check_arrays(image_HWC: NDArray[np.uint8], masks_NHW: NDArray[np.generic]) -> None:
-    if image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or image_HWC.dtype != np.uint8:
-        raise InputError(f"the image is {image_HWC.dtype} {image_HWC.shape}, not uint8 (H, W, 3) RGB")
-    if masks_NHW.ndim != 3 or masks_NHW.shape[1:] != image_HWC.shape[:2]:
-        raise InputError(
-            f"the masks are {masks_NHW.shape}, the image is {image_HWC.shape[:2]}",
-            remedy="Give masks as (N, height, width) of the image's size",
-        )
-    if masks_NHW.dtype.kind not in "biu":
-        raise InputError(f"the masks are {masks_NHW.dtype}", remedy="Threshold them first: masks > 0.5")

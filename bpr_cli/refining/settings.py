@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
 
 from bpr_cli.errors import InputError
 from bpr_cli.patches import SCHEMES
@@ -39,6 +42,13 @@ class RefineSettings:
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
+        _check_number("the NMS threshold", self.nms_threshold)
+        _check_number("the caution", self.caution)
+        _check_integer("passes", self.passes)
+        if self.batch_size is not None:
+            _check_integer("the batch size", self.batch_size)
+        if not isinstance(self.flips, (bool, np.bool_)):
+            raise InputError(f"flips is {self.flips!r}", remedy="Give True or False")
         if not 0.0 <= self.nms_threshold < 1.0:
             raise InputError(f"the NMS threshold {self.nms_threshold} is not in 0..1")
         if self.scheme not in SCHEMES:
@@ -51,3 +61,13 @@ class RefineSettings:
             raise InputError(f"{self.passes} passes are too few", remedy="Use 1 or more")
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"the batch size {self.batch_size} is below 1")
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}, not a number")
+
+
+def _check_integer(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}, not an integer")

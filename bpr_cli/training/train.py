@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Subset
 from bpr_cli import shards
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.extraction.manifest import read_manifest
+from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.network import checkpoint, hrnet
 from bpr_cli.network.devices import autocast_dtype
 from bpr_cli.network.inputs import prepare
@@ -60,8 +61,8 @@ class TrainingSummary:
 
 
 def train(
-    patches: Sequence[Path],
-    out: Path,
+    patches: PathLike | Sequence[PathLike],
+    out: PathLike,
     recipe: Recipe,
     *,
     init: str | None = None,
@@ -92,8 +93,9 @@ def train(
         InputError: patches, settings or an existing run do not fit.
         TrainingDivergedError: the loss became NaN or infinite.
     """
+    folders, out = as_paths(patches, "patches"), as_path(out, "out")
     with joined_process(device) as process:
-        run = _Run(patches, out, recipe, process, precision, init=init, resume=resume, tensorboard=tensorboard)
+        run = _Run(folders, out, recipe, process, precision, init=init, resume=resume, tensorboard=tensorboard)
         if workers is None:
             workers = default_workers(process.device.type, process.on_machine)
         return run.go(workers, validate_every, save_every, quiet or not process.leads)

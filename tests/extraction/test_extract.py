@@ -365,3 +365,37 @@ def test_scales_that_are_no_numbers_are_refused(text):
 def test_scales_out_of_range_are_refused(scales):
     with pytest.raises(InputError, match="scale"):
         ExtractionSettings(scales=scales)
+
+
+def test_skip_bad_leaves_out_bad_masks_one_by_one_and_names_them(three_photos, tmp_path):
+    gt = json.loads(three_photos.gt.read_text())
+    image_id = gt["annotations"][0]["image_id"]
+    gt["annotations"].insert(0, {**gt["annotations"][0], "id": 10**6, "segmentation": []})
+    gt["annotations"].append({**gt["annotations"][0], "id": 10**6 + 1, "segmentation": None})
+    gt["images"].append({**gt["images"][0], "id": 10**6, "width": "wide"})
+    (tmp_path / "gt.json").write_text(json.dumps(gt))
+    settings = ExtractionSettings(val_fraction=0.0, corruptions=1)
+    options = {"settings": settings, "quiet": True}
+    whole = extract(three_photos.images, three_photos.gt, tmp_path / "whole", **options)
+    with pytest.raises(InputError):
+        extract(three_photos.images, tmp_path / "gt.json", tmp_path / "strict", **options)
+    rest = extract(
+        str(three_photos.images), str(tmp_path / "gt.json"), str(tmp_path / "rest"), skip_bad=True, **options
+    )
+    assert rest["counts"]["images"] == whole["counts"]["images"]
+    assert rest["counts"]["corruptions"] >= whole["counts"]["corruptions"] - 1
+    assert (rest["counts"]["images_left_out"], rest["counts"]["instances_left_out"]) == (1, 2)
+    assert len(rest["skipped"]) == 3
+    assert any(f"image {image_id}, annotation 0: the list of polygons is empty" in line for line in rest["skipped"])
+
+
+def test_where_nothing_is_left_the_error_says_what_was_left_out(three_photos, tmp_path):
+    gt = json.loads(three_photos.gt.read_text())
+    for annotation in gt["annotations"]:
+        annotation["segmentation"] = []
+    (tmp_path / "gt.json").write_text(json.dumps(gt))
+    with pytest.raises(InputError, match=r"3 images or masks cannot be used.*annotation [0-2]: the list of polygons"):
+        extract(
+            three_photos.images, tmp_path / "gt.json", tmp_path / "out", skip_bad=True,
+            settings=ExtractionSettings(corruptions=1), quiet=True,
+        )  # fmt: skip

@@ -116,7 +116,7 @@ def test_empty_results_are_results(saved, tmp_path):
         ({"a": 1}, "neither"),
         (["a"], "annotation 0"),
         ([detection(), {"image_id": 1}], "annotation 1"),
-        ([{"segmentation": POLYGON}], "image_id is None"),
+        ([{"segmentation": POLYGON}], "image_id is null or missing"),
         ([detection(image_id=1.5)], "image_id is 1.5"),
         ([detection(image_id=True)], "image_id is True"),
         ([detection(score="high")], "score is 'high'"),
@@ -124,7 +124,7 @@ def test_empty_results_are_results(saved, tmp_path):
         ([detection(category_id="cat")], "category id"),
         (dataset(images=[{"id": 1}, {"id": 1}]), "listed twice"),
         (dataset(images=[{"id": 1, "height": 0, "width": 3}]), "height is 0"),
-        (dataset(images=[{"id": 1, "height": 3, "width": "3"}]), "width is '3'"),
+        (dataset(images=[{"id": 1, "height": 3, "width": "3px"}]), r"width is '3px' \(a string\)"),
         (dataset(images=[{"file_name": "a.jpg"}]), r"images\[0\]"),
         (dataset(images=[7]), r"images\[0\]"),
         (dataset(annotations={}), "not a list"),
@@ -144,6 +144,9 @@ def test_a_missing_or_binary_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.json.*No such file"):
         read_results(tmp_path / "nowhere.json")
     (tmp_path / "model.bin").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(InputError, match="this is a JPEG image"):
+        read_results(tmp_path / "model.bin")
+    (tmp_path / "model.bin").write_bytes(b"\xff\x01\x02\x03")
     with pytest.raises(InputError, match="not a text file"):
         read_results(tmp_path / "model.bin")
 

@@ -147,9 +147,11 @@ def test_skip_bad_leaves_what_is_broken_as_it_was_and_says_so(three_photos, smal
     assert refined[1] == records[1]
     assert refined[-1] == records[-1]
     assert refined[0] != records[0]
-    assert len(summary.skipped) == 2
-    assert any("annotation 1" in line for line in summary.skipped)
-    assert any("nowhere.jpg" in line for line in summary.skipped)
+    assert (summary.skipped.images, summary.skipped.instances) == (1, 2)
+    assert str(summary.skipped) == "1 image cannot be used, 2 instances left as they were"
+    assert len(summary.skipped.lines) == 2
+    assert any("annotation 1" in line for line in summary.skipped.lines)
+    assert any("nowhere.jpg" in line for line in summary.skipped.lines)
 
 
 @pytest.mark.parametrize(
@@ -178,3 +180,47 @@ def test_the_output_never_replaces_the_input(three_photos, shuffled, small_model
             shuffled, Path(shuffled), images=three_photos.images, image_info=three_photos.gt, model=small_model,
             quiet=True,
         )  # fmt: skip
+
+
+def test_paths_may_be_strings_and_one_mask_need_no_list(three_photos, small_model, tmp_path, monkeypatch):
+    options = {"images": str(three_photos.images), "image_info": str(three_photos.gt), "model": small_model}
+    for name in (str, Path):
+        out = name(tmp_path / f"{name.__name__}.json")
+        refine(name(three_photos.results), out, **options, quiet=True)
+    assert (tmp_path / "str.json").read_bytes() == (tmp_path / "Path.json").read_bytes()
+    photo = next(three_photos.images.glob("*.jpg"))
+    height, width = read_image(photo).shape[:2]
+    cv2.imwrite(str(tmp_path / "mask.png"), np.full((height, width), 255, np.uint8))
+    refine(str(photo), str(tmp_path / "out"), masks=str(tmp_path / "mask.png"), model=small_model, quiet=True)
+    assert (tmp_path / "out" / "mask.png").is_file()
+
+
+@pytest.mark.parametrize("changes", [{"input": None}, {"output": 3}, {"images": b"photos"}, {"masks": [None]}])
+def test_what_is_no_path_is_named(changes):
+    arguments = {"input": "results.json", "output": "out.json", **changes}
+    (name,) = changes
+    with pytest.raises(InputError, match=f"{name} is .*, not a path"):
+        refine(**arguments)
+
+
+def test_records_in_doubt_and_bad_polygons_are_left_as_they_were_and_evaluate_takes_the_output(
+    three_photos, small_model, tmp_path
+):
+    records = json.loads(three_photos.results.read_text())[:6]
+    square = [[100, 100, 300, 100, 300, 300, 100, 300]]
+    records[0] = {**records[0], "segmentation": square, "bbox": [500, 350, 30, 30]}
+    records[1] = {**records[1], "segmentation": []}
+    records[2] = {**records[2], "segmentation": [*square, [1, 2, 3, 4]], "bbox": [100, 100, 200, 200]}
+    records[3] = {**records[3], "segmentation": [[100.1, 100.1, 100.2, 100.1, 100.2, 100.3]]}
+    path, out = tmp_path / "input.json", tmp_path / "out.json"
+    path.write_text(json.dumps(records))
+    options = {"images": three_photos.images, "image_info": three_photos.gt, "model": small_model, "quiet": True}
+    with pytest.raises(InputError, match="annotation 1: the list of polygons is empty"):
+        refine(path, out, **options)
+    summary = refine(path, out, skip_bad=True, **options)
+    refined = json.loads(out.read_text())
+    assert [refined[i] == records[i] for i in range(6)] == [True, True, False, True, False, False]
+    assert str(summary.skipped) == "3 instances left as they were, 1 polygon left out"
+    evaluation = bpr_cli.evaluate(str(out), str(three_photos.gt), baseline=str(path), skip_bad=True, quiet=True)
+    assert evaluation.detections == 6
+    assert bpr_cli.evaluate(out, three_photos.gt, quiet=True).detections == 6

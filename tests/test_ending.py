@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -38,18 +39,30 @@ if __name__ == "__main__":
 """
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """A command in a process group of its own, as a terminal starts it."""
-    return subprocess.Popen(
-        list(map(str, arguments)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
-        # Under nohup and in a script's background the tests, and so their children, would ignore it.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+@pytest.fixture
+def start():
+    """Start a command in a process group of its own, as a terminal does; what is left of it is killed at the end."""
+    started = []
+
+    def run(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            list(map(str, arguments)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+            # Under nohup and in a script's background the tests, and so their children, would ignore it.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -59,7 +72,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid, group, state in rows if int(group) == process.pid != int(pid) and state[0] != "Z"]
 
 
-def wait_until(holds, seconds=60.0):
+def wait_until(holds, seconds=120.0):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
@@ -85,7 +98,9 @@ def extraction(example, tmp_path_factory):
 
 @posix
 @pytest.mark.parametrize(("sent", "to"), [("SIGINT", "all"), ("SIGTERM", "the parent"), ("SIGKILL", "the parent")])
-def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the_same(extraction, tmp_path, sent, to):
+def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the_same(
+    start, extraction, tmp_path, sent, to
+):
     arguments, whole = extraction
     out = tmp_path / "shards"
     process = start(*arguments, out)
@@ -109,7 +124,7 @@ def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the
 
 @posix
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGKILL"])
-def test_a_training_that_is_ended_says_what_it_keeps_and_leaves_no_process(shard_folder, tmp_path, sent):
+def test_a_training_that_is_ended_says_what_it_keeps_and_leaves_no_process(start, shard_folder, tmp_path, sent):
     out = tmp_path / "run"
     process = start(
         sys.executable, "-m", "bpr_cli", "train", "--patches", shard_folder, "-o", out, "--batch-size", 2,

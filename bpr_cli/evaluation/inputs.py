@@ -7,7 +7,10 @@ from pathlib import Path
 
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
 from bpr_cli.formats import cityscapes, coco, read_results
+from bpr_cli.formats.image_files import check_pixels
+from bpr_cli.formats.orientation import stated_sizes
 from bpr_cli.formats.records import Results
+from bpr_cli.limits import MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ def read_inputs(
     *,
     image_info: Path | None = None,
     coco_classes: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> EvaluationInputs:
     """Read the files of an evaluation.
 
@@ -35,11 +39,15 @@ def read_inputs(
             for COCO results on Cityscapes' folders.
         coco_classes: AP*: the ground truth is LVIS's, the detections are of COCO's classes. Detections on images
             that LVIS lacks are left out.
+        max_pixels: larger images are refused.
 
     Raises:
         InputError: one of them cannot be used.
     """
-    truth = read_results(gt)
+    truth = read_results(gt, max_pixels)
+    for entry in truth.images:
+        for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
+            check_pixels(height, width, max_pixels, gt, entry.image.id)
     if coco_classes:
         truth = with_coco_classes(truth)
 

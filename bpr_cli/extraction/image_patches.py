@@ -15,9 +15,10 @@ from bpr_cli import patches
 from bpr_cli.extraction.corruption import corrupt
 from bpr_cli.extraction.plan import ImageTask
 from bpr_cli.extraction.settings import ExtractionSettings
-from bpr_cli.formats.images import read_image
+from bpr_cli.formats.images import PhotoReader
 from bpr_cli.formats.records import Instance
 from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import Mask, crop_mask, intersection_over_union, to_frame
 from bpr_cli.shards import Patch
 
@@ -47,15 +48,17 @@ class CoarseMask:
     record: dict[str, Any]
 
 
-def image_patches(task: ImageTask, settings: ExtractionSettings, counts: Counter[str]) -> Iterator[Patch]:
+def image_patches(
+    task: ImageTask, settings: ExtractionSettings, counts: Counter[str], max_pixels: int = MAX_PIXELS
+) -> Iterator[Patch]:
     """All patches of one image; `counts` gains what was used and what was left out.
 
     Raises:
         InputError: the image or one of its masks is broken.
     """
-    size = (task.image.height, task.image.width)
-    known = (size[0], size[1]) if size[0] is not None and size[1] is not None else None
-    image_HWC = read_image(task.path, known)
+    image_HWC = PhotoReader(settings.orientation, max_pixels).read(
+        task.path, task.image, [*task.truths, *task.detections]
+    )
     height, width = image_HWC.shape[:2]
     truths = [decode_mask(instance, height, width) for instance in task.truths]
     detections = [decode_mask(instance, height, width) for instance in task.detections]

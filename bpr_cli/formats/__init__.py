@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import cityscapes, coco, mask_images
-from bpr_cli.formats.images import SUFFIXES
+from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.records import Results
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE
 
 __all__ = ["check_output", "read_results", "write_results"]
@@ -21,11 +22,12 @@ WRITERS = {
 }
 
 
-def read_results(path: Path) -> Results:
+def read_results(path: Path, max_pixels: int = MAX_PIXELS) -> Results:
     """Read results or ground truth; the format is seen from the content.
 
     Args:
         path: a COCO or LVIS JSON file, or a Cityscapes folder.
+        max_pixels: larger images of instance ids, which are decoded here, are refused.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.
@@ -35,7 +37,7 @@ def read_results(path: Path) -> Results:
     if not path.is_dir():
         return coco.read(path)
     if cityscapes.is_folder_of_truth(path):
-        return cityscapes.read_truth(path)
+        return cityscapes.read_truth(path, max_pixels)
     if cityscapes.is_folder_of_results(path):
         return cityscapes.read_results(path)
     raise InputError(

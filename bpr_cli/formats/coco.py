@@ -148,8 +148,15 @@ def _images_of_results(records: Iterable[Any], path: Path) -> dict[int | str, Im
     names: dict[int | str, str] = {}
     for index, record in enumerate(records):
         image_id = _image_id(record, index, path, "image_id")
-        if isinstance(record.get("file_name"), str):
-            names.setdefault(image_id, record["file_name"])
+        name = record.get("file_name")
+        if isinstance(name, str) and names.setdefault(image_id, name) != name:
+            raise InputError(
+                f"its file_name is {name}, that of the same image was {names[image_id]} before",
+                file=path,
+                image_id=image_id,
+                index=index,
+                remedy="Give each image an id of its own",
+            )
         size = rle_size(record.get("segmentation"))
         sizes.setdefault(image_id, set()).update([size] if size else [])
     records_by_id = {}

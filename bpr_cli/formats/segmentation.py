@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats.images import BROKEN
+from bpr_cli.formats.mask_pixels import MaskImageError, read_foreground
 from bpr_cli.formats.records import Instance
 from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle, encode_rle
 
@@ -36,7 +35,7 @@ def decode_mask(instance: Instance, height: int, width: int) -> Mask:
 
     Args:
         instance: its segmentation is RLE (counts compressed, str or bytes, or a list), a list of polygons, or the
-            path of a mask image: nonzero is foreground; of an alpha channel that varies, what is not transparent.
+            path of a mask image (`mask_pixels.read_foreground`).
         height, width: the image's size.
 
     Raises:
@@ -195,7 +194,7 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Mask:
     for number, polygon in enumerate(polygons):
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise _BrokenError(f"polygon {number} is not a flat list of three or more points", remedy)
-        if not all(_is_finite(value) for value in polygon):
+        if not all(is_finite(value) for value in polygon):
             raise _BrokenError(f"polygon {number} has a coordinate that is not a finite number", remedy)
     # Points far outside cost pycocotools memory without end; the image's surroundings are all that matters.
     reach = 2 * max(height, width)
@@ -203,46 +202,15 @@ def _from_polygons(polygons: list[Any], height: int, width: int) -> Mask:
     return decode_rle(coco_mask.merge(coco_mask.frPyObjects(clipped, height, width)))
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
+    """Whether it is a number, neither infinite nor NaN, and not a bool."""
     # Integers are compared, not converted: JSON knows some that no float holds.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _from_image(path: Path, height: int, width: int) -> Mask:
     try:
-        with Image.open(path) as image:
-            image.load()
-            mask_HW = _foreground(image)
-    except BROKEN as error:
-        raise _BrokenError(f"the mask image {path.name} cannot be read ({error})", "Write it again as PNG") from error
-    if mask_HW.shape != (height, width):
-        raise _BrokenError(
-            f"the mask image {path.name} is {mask_HW.shape[1]}x{mask_HW.shape[0]}, the photo {width}x{height}",
-            "Give a mask of the photo's size",
-        )
+        mask_HW = read_foreground(path, height, width)
+    except MaskImageError as error:
+        raise _BrokenError(error.problem, error.remedy) from error
     return crop_mask(mask_HW, 0, 0, height, width)
-
-
-def _foreground(image: Image.Image) -> NDArray[np.bool_]:
-    """(H, W) bool. A cut-out's mask is its alpha; a constant alpha says nothing, colours do then."""
-    if "A" in image.getbands():
-        alpha_HW = np.asarray(image.getchannel("A"))
-        if alpha_HW.min() != alpha_HW.max():
-            return alpha_HW != 0
-        image = image.convert("RGB")
-    if image.mode == "P":
-        return _palette_foreground(image)
-    # JPEG makes ripples of a few grey levels around a mask.
-    pixels: NDArray[np.bool_] = np.asarray(image) > (127 if image.format == "JPEG" else 0)
-    return np.any(pixels, axis=2) if pixels.ndim == 3 else pixels
-
-
-def _palette_foreground(image: Image.Image) -> NDArray[np.bool_]:
-    """Index 0 is background, as in DAVIS and VOC, unless it has a colour and another one is black."""
-    indices_HW = np.asarray(image)
-    colours = np.reshape(image.getpalette("RGB") or [0, 0, 0], (-1, 3))
-    black = np.flatnonzero(~colours.any(axis=1))
-    background = black if black.size else np.zeros(1, np.intp)
-    if not colours[0].any():
-        background = np.zeros(1, np.intp)
-    return ~np.isin(indices_HW, background)

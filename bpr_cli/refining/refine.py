@@ -11,9 +11,11 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
-from bpr_cli.formats.images import ImageFinder, image_size, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.records import ImageInstances, Results
 from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE, Mask, encode_rle, is_same
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.looks import Look, Refined
@@ -68,6 +70,8 @@ def refine(
     device: str = "auto",
     precision: str = "auto",
     engine: str = "auto",
+    orientation: str = "exif",
+    max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> RefineSummary:
@@ -84,12 +88,17 @@ def refine(
             `precision` and `engine` are its own).
         settings: patches, flips, blending, passes, batch size.
         device, precision, engine: as in `Refiner.from_pretrained`.
+        orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
+        max_pixels: larger photos are refused.
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
+
+    What was used but may be meant otherwise is told by `InputWarning`s.
 
     Raises:
         InputError: bad input; nothing is written then.
     """
+    reader = PhotoReader(orientation, max_pixels)
     results = mask_images.read(input, masks) if masks else read_results(input)
     if image_info is not None:
         results = coco.with_image_info(results, image_info)
@@ -100,7 +109,7 @@ def refine(
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
-    segmentations, changed, patches = _refine_masks(refiner, results, paths, skipped, skip_bad, quiet)
+    segmentations, changed, patches = _refine_masks(refiner, reader, results, paths, skipped, skip_bad, quiet)
     with refiner.timing("write"):
         write_results(results, segmentations, output)
     return RefineSummary(results.count, changed, patches, tuple(skipped))
@@ -108,6 +117,7 @@ def refine(
 
 def _refine_masks(
     refiner: Refiner,
+    reader: PhotoReader,
     results: Results,
     paths: dict[int | str, Path],
     skipped: list[str],
@@ -118,7 +128,7 @@ def _refine_masks(
     entries = [entry for entry in results.images if entry.image.id in paths]
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
-    prepare = partial(_prepare_image, refiner, paths, skip_bad)
+    prepare = partial(_prepare_image, refiner, reader, paths, skip_bad)
     photo_bytes = partial(_photo_bytes, paths)
     with (
         progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
@@ -141,19 +151,11 @@ def _refine_masks(
 
 
 def _find_images(results: Results, folder: Path | None, skipped: list[str] | None) -> dict[int | str, Path]:
-    """Image id -> file. Missing ones are an error, or lines in `skipped` where that is given."""
+    """Image id -> file, of images with instances. Missing ones are an error, or lines in `skipped` if it is given."""
     if results.kind == "mask-images":
         return {entry.image.id: results.path for entry in results.images}
     finder = ImageFinder(folder or results.path.parent)
-    if skipped is None:
-        return finder.find_all([entry.image for entry in results.images])
-    paths = {}
-    for entry in results.images:
-        try:
-            paths[entry.image.id] = finder.find(entry.image)
-        except InputError as error:
-            skipped.append(str(error))
-    return paths
+    return finder.find_all([entry.image for entry in results.images if entry.instances], skipped)
 
 
 def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
@@ -165,14 +167,14 @@ def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
     return 3 * height * width
 
 
-def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances) -> _Prepared:
+def _prepare_image(
+    refiner: Refiner, reader: PhotoReader, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances
+) -> _Prepared:
     """Read one image and cut its instances into patches."""
     problems: list[str] = []
-    record = entry.image
-    size = (record.height, record.width) if record.height and record.width else None
     try:
         with refiner.timing("read photo"):
-            image_HWC = read_image(paths[record.id], size)
+            image_HWC = reader.read(paths[entry.image.id], entry.image, entry.instances)
     except InputError as error:
         if not skip_bad:
             raise

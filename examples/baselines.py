@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bpr_cli.formats import coco, read_results, write_results
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import read_image
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import RLE, crop_mask, encode_rle, to_frame
 

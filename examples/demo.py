@@ -17,7 +17,8 @@ from bpr_cli.evaluation.evaluate import evaluate
 from bpr_cli.evaluation.figures import Evaluation, ObjectScores
 from bpr_cli.files import ensure_folder
 from bpr_cli.formats import read_results
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import read_image
 from bpr_cli.formats.records import Results
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import Mask

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.formats import read_results
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import read_image
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import crop_mask, encode_rle, to_frame
 

@@ -15,7 +15,8 @@ import numpy as np
 from bpr_cli import patches
 from bpr_cli.formats import read_results
 from bpr_cli.formats.coco import with_image_info
-from bpr_cli.formats.images import ImageFinder, image_size
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import image_size
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.network.recording import RECORD_AT
 from bpr_cli.refining.refine import refine
@@ -113,10 +114,15 @@ def count_patches(
     read = read_results(results)
     if image_info is not None:
         read = with_image_info(read, image_info)
-    paths = ImageFinder(images).find_all([entry.image for entry in read.images])
+    paths = ImageFinder(images).find_all([entry.image for entry in read.images if entry.instances])
     totals = dict.fromkeys(thresholds, 0)
     for entry in read.images:
-        height, width = image_size(paths[entry.image.id])
+        if not entry.instances:
+            continue
+        record = entry.image
+        height, width = (
+            (record.height, record.width) if record.height and record.width else image_size(paths[record.id])
+        )
         for instance in entry.instances:
             mask = decode_mask(instance, height, width)
             for threshold in thresholds:

@@ -11,12 +11,17 @@ from bpr_cli.commands.options import (
     FIGURES,
     INPUT,
     Images,
+    MaxPixels,
+    Orientation,
     Quiet,
     SkipBad,
     console,
     errors,
+    print_notices,
     print_skipped,
 )
+from bpr_cli.limits import MAX_PIXELS
+from bpr_cli.notices import collected_warnings
 
 
 def evaluate(
@@ -50,6 +55,8 @@ def evaluate(
             "--coco-classes", help="AP*: --gt is LVIS's, the detections are of COCO's classes.", rich_help_panel=INPUT
         ),
     ] = False,
+    orientation: Orientation = "exif",
+    max_pixels: MaxPixels = MAX_PIXELS,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for all figures, for machines.", rich_help_panel=INPUT)
     ] = None,
@@ -105,18 +112,30 @@ def evaluate(
     from bpr_cli.evaluation.gates import failures, parse_gates
     from bpr_cli.evaluation.inputs import read_inputs
     from bpr_cli.evaluation.settings import EvaluationSettings, parse_distances
+    from bpr_cli.formats.images import PhotoReader
     from bpr_cli.report import tables
     from bpr_cli.report.machine import write_json
     from bpr_cli.report.page import write_report
 
     gates = parse_gates(fail_below or (), fail_above or ())
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
-    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes, skip_bad=skip_bad)
-    evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
-    if json_file is not None:
-        write_json(evaluation, json_file)
-    if report is not None:
-        write_report(evaluation, inputs, report, images=images, quiet=quiet)
+    reader = PhotoReader(orientation, max_pixels)
+    with collected_warnings() as warned:
+        inputs = read_inputs(
+            results,
+            gt,
+            baseline,
+            image_info=image_info,
+            coco_classes=coco_classes,
+            max_pixels=max_pixels,
+            skip_bad=skip_bad,
+        )
+        evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
+        if json_file is not None:
+            write_json(evaluation, json_file)
+        if report is not None:
+            write_report(evaluation, inputs, report, images=images, reader=reader, quiet=quiet)
+    print_notices(warned)
     console.print(tables.format_table(evaluation))
     if evaluation.upper_bounds:
         console.print(tables.bound_table(evaluation))

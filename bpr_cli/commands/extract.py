@@ -13,12 +13,17 @@ from bpr_cli.commands.options import (
     INPUT,
     PATCHES,
     SPEED,
+    MaxPixels,
+    Orientation,
     Quiet,
     Scheme,
     SkipBad,
     console,
+    print_notices,
     print_skipped,
 )
+from bpr_cli.limits import MAX_PIXELS
+from bpr_cli.notices import collected_warnings
 
 LARGEST_SIDE = 4096  # px of a stored patch, as `shards.LARGEST_SIDE`
 
@@ -31,6 +36,8 @@ def extract(
         list[Path] | None,
         typer.Option(help="Detections on these photos; repeat for more.", rich_help_panel=INPUT),
     ] = None,
+    orientation: Orientation = "exif",
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     corruptions: Annotated[
         int | None,
@@ -119,20 +126,24 @@ def extract(
         val_fraction=val_fraction,
         split_by=split_by,
         seed=seed,
+        orientation=orientation,
     )
-    manifest = run(
-        images,
-        gt,
-        output,
-        results=results or (),
-        settings=settings,
-        processes=processes or os.cpu_count() or 1,
-        skip_bad=skip_bad,
-        quiet=quiet,
-    )
+    with collected_warnings() as warned:
+        manifest = run(
+            images,
+            gt,
+            output,
+            results=results or (),
+            settings=settings,
+            processes=processes or os.cpu_count() or 1,
+            max_pixels=max_pixels,
+            skip_bad=skip_bad,
+            quiet=quiet,
+        )
     for split, entry in manifest["splits"].items():
         console.print(f"{split}: {entry['patches']} patches in {len(entry['shards'])} shards", highlight=False)
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in manifest["counts"].items())
     console.print(f"{counts} -> {output}", highlight=False, soft_wrap=True)
+    print_notices(warned)
     left_out = [(manifest["counts"].get(f"{name}_left_out"), name) for name in ("images", "instances")]
     print_skipped("left out: " + ", ".join(f"{name} {n}" for n, name in left_out if n), manifest["skipped"])

@@ -11,6 +11,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from bpr_cli.limits import MOST_PIXELS
+from bpr_cli.notices import InputWarning, notice_lines
+
 console = Console()
 errors = Console(stderr=True)
 
@@ -122,6 +125,17 @@ Passes = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Orientation = Annotated[
+    str,
+    typer.Option(
+        help="Which way up photos are where neither the sizes nor the masks tell: exif (turned as it says) or stored.",
+        rich_help_panel=INPUT,
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(help="Larger photos, masks and RLE are refused.", min=1, max=MOST_PIXELS, rich_help_panel=INPUT),
+]
 SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT),
@@ -146,6 +160,11 @@ def print_note(text: str) -> None:
 def _printable(text: str) -> str:
     """File names may hold bytes that are no characters (surrogates), which no terminal takes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def print_notices(found: Iterable[InputWarning]) -> None:
+    for line in notice_lines(found):
+        errors.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def print_skipped(heading: str, lines: Iterable[str]) -> None:

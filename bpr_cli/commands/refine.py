@@ -18,8 +18,10 @@ from bpr_cli.commands.options import (
     Flips,
     ImageInfo,
     Images,
+    MaxPixels,
     Models,
     NmsThreshold,
+    Orientation,
     Passes,
     Precision,
     Quiet,
@@ -27,8 +29,11 @@ from bpr_cli.commands.options import (
     SkipBad,
     Speed,
     console,
+    print_notices,
     print_skipped,
 )
+from bpr_cli.limits import MAX_PIXELS
+from bpr_cli.notices import collected_warnings
 
 
 def refine(
@@ -54,6 +59,8 @@ def refine(
         list[Path] | None,
         typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
     ] = None,
+    orientation: Orientation = "exif",
+    max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
     speed: Speed = "balanced",
     model: Models = None,
@@ -97,23 +104,27 @@ def refine(
         caution=caution,
         batch_size=batch_size,
     )
-    summary = run(
-        input,
-        output,
-        images=images,
-        image_info=image_info,
-        masks=mask or (),
-        model=models,
-        settings=settings,
-        device=device,
-        precision=precision,
-        engine=engine,
-        skip_bad=skip_bad,
-        quiet=quiet,
-    )
+    with collected_warnings() as warned:
+        summary = run(
+            input,
+            output,
+            images=images,
+            image_info=image_info,
+            masks=mask or (),
+            model=models,
+            settings=settings,
+            device=device,
+            precision=precision,
+            engine=engine,
+            orientation=orientation,
+            max_pixels=max_pixels,
+            skip_bad=skip_bad,
+            quiet=quiet,
+        )
     console.print(
         f"{summary.instances} instances, {summary.changed} changed, {summary.patches} patches -> {output}",
         highlight=False,
         soft_wrap=True,
     )
+    print_notices(warned)
     print_skipped(str(summary.skipped), summary.skipped.lines)

@@ -32,6 +32,7 @@ from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.files import PathLike
 from bpr_cli.formats import cityscapes
 from bpr_cli.formats.records import Instance, Results
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.progress import progress_bar
 
 BAND = 0.02  # Boundary IoU's band on COCO and LVIS, as a share of the image diagonal (Cheng et al., CVPR 2021)
@@ -47,6 +48,7 @@ def evaluate(
     image_info: PathLike | None = None,
     coco_classes: bool = False,
     skip_bad: bool = False,
+    max_pixels: int = MAX_PIXELS,
     quiet: bool = False,
 ) -> Evaluation:
     """Compare results with ground truth, and with the file that they were refined from.
@@ -56,14 +58,22 @@ def evaluate(
         gt: ground truth: COCO or LVIS, or a folder of Cityscapes' `*_instanceIds.png`; each brings its own rules.
         baseline: what the results were refined from: the same detections in the same order.
         settings: see `EvaluationSettings`.
-        image_info, coco_classes, skip_bad: as in `read_inputs`.
+        image_info, coco_classes, skip_bad, max_pixels: as in `read_inputs`.
         quiet: no progress bar.
 
     Raises:
         InputError: bad input; images or categories that the ground truth does not know; a detection without
             score; a baseline with other detections.
     """
-    inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes, skip_bad=skip_bad)
+    inputs = read_inputs(
+        results,
+        gt,
+        baseline,
+        image_info=image_info,
+        coco_classes=coco_classes,
+        skip_bad=skip_bad,
+        max_pixels=max_pixels,
+    )
     return evaluate_inputs(inputs, settings, quiet=quiet)
 
 

@@ -9,7 +9,10 @@ from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
 from bpr_cli.evaluation.unusable import usable_detections, usable_objects
 from bpr_cli.files import PathLike, as_path
 from bpr_cli.formats import cityscapes, coco, read_results
+from bpr_cli.formats.image_files import check_pixels
+from bpr_cli.formats.orientation import stated_sizes
 from bpr_cli.formats.records import Results
+from bpr_cli.limits import MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ def read_inputs(
     image_info: PathLike | None = None,
     coco_classes: bool = False,
     skip_bad: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> EvaluationInputs:
     """Read the files of an evaluation.
 
@@ -47,11 +51,15 @@ def read_inputs(
         coco_classes: AP*: the ground truth is LVIS's, the detections are of COCO's classes. Detections on images
             that LVIS lacks are left out.
         skip_bad: go on past masks that are broken (`usable_detections`, `usable_objects`).
+        max_pixels: larger images are refused.
 
     Raises:
         InputError: one of them cannot be used.
     """
-    truth = read_results(as_path(gt, "gt"), skip_bad=skip_bad)
+    truth = read_results(as_path(gt, "gt"), max_pixels, skip_bad=skip_bad)
+    for entry in truth.images:
+        for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
+            check_pixels(height, width, max_pixels, truth.path, entry.image.id)
     info = None if image_info is None else as_path(image_info, "image_info")
     unusable = list(truth.skipped.lines)
     if skip_bad:

@@ -19,8 +19,10 @@ from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, remove_leftover
 from bpr_cli.formats import read_results
-from bpr_cli.formats.images import ImageFinder
+from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Skipped
+from bpr_cli.limits import MAX_PIXELS
+from bpr_cli.notices import collected_warnings, warn_of_input
 from bpr_cli.processes import signals_held, worker_pool
 from bpr_cli.progress import progress_bar
 from bpr_cli.shards import SPLITS, Patch, write_shard
@@ -34,6 +36,7 @@ class ShardMaker:
         images, out: folders of the photos and of the shards.
         settings: see `ExtractionSettings`.
         made_from: `manifest.digest` of settings and inputs.
+        max_pixels: larger photos are refused.
         skip_bad: leave out images that cannot be used.
     """
 
@@ -41,6 +44,7 @@ class ShardMaker:
     out: Path
     settings: ExtractionSettings
     made_from: str
+    max_pixels: int
     skip_bad: bool
 
     def __call__(self, task: ShardTask) -> ShardReport:
@@ -48,16 +52,20 @@ class ShardMaker:
         counts: Counter[str] = Counter()
         skipped: list[str] = []
         photos = {_name(image.path, self.images): _stamp(image.path) for image in task.images}
-        write_shard(self.out / f"{task.name}.tar", self._patches(task, counts, skipped))
+        with collected_warnings() as warned:
+            write_shard(self.out / f"{task.name}.tar", self._patches(task, counts, skipped))
         size, sha256 = fingerprint(self.out / f"{task.name}.tar")
-        report = ShardReport(task.name, self.made_from, size, sha256, photos, dict(counts), skipped)
+        notices = [(warning.text, warning.file) for warning in warned]
+        report = ShardReport(task.name, self.made_from, size, sha256, photos, dict(counts), skipped, notices)
         manifest.write_report(self.out, report)
         return report
 
     def _patches(self, task: ShardTask, counts: Counter[str], skipped: list[str]) -> Iterator[Patch]:
         for number, image in enumerate(task.images):
             try:
-                found = list(image_patches(image, self.settings, counts, skipped, self.skip_bad))
+                found = list(
+                    image_patches(image, self.settings, counts, skipped, self.max_pixels, skip_bad=self.skip_bad)
+                )
             except InputError as error:
                 if not self.skip_bad:
                     raise
@@ -86,6 +94,7 @@ def extract(
     results: PathLike | Sequence[PathLike] = (),
     settings: ExtractionSettings | None = None,
     processes: int = 1,
+    max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -101,6 +110,7 @@ def extract(
             ground truth (`settings.corruptions` of each object, which must then be at least 1).
         settings: see `ExtractionSettings`.
         processes: how many work at once.
+        max_pixels: larger photos are refused.
         skip_bad: leave out images and masks that cannot be used, and list them in the manifest.
         quiet: no progress bar.
 
@@ -122,9 +132,9 @@ def extract(
     detections = [read_results(path, skip_bad=skip_bad) for path in results]
     ensure_folder(out)
     description = manifest.describe(settings, gt, results)
-    make = ShardMaker(images, out, settings, manifest.digest(description), skip_bad)
+    make = ShardMaker(images, out, settings, manifest.digest(description), max_pixels, skip_bad)
     _check_restart(out, description, make.made_from)
-    paths = ImageFinder(images).find_all([entry.image for entry in truth.images])
+    paths = ImageFinder(images).find_all([entry.image for entry in truth.images if entry.instances])
     tasks = plan_shards(truth, detections, paths, settings)
     reports = _finished(make, tasks)
     manifest.write_manifest(out, {**description, "complete": False})
@@ -143,6 +153,8 @@ def extract(
     finally:
         for task in waiting:
             _remove_leftovers(out, task.name)
+    for text, file in (notice for task in tasks for notice in reports[task.name].notices):
+        warn_of_input(text, file)
     unread = Skipped.joined(read.skipped for read in (truth, *detections))
     summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks], unread)}
     if not any(entry["patches"] for entry in summary["splits"].values()):

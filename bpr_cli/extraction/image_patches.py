@@ -15,9 +15,10 @@ from bpr_cli import patches
 from bpr_cli.extraction.corruption import corrupt
 from bpr_cli.extraction.plan import ImageTask
 from bpr_cli.extraction.settings import ExtractionSettings
-from bpr_cli.formats.images import read_image
+from bpr_cli.formats.images import PhotoReader
 from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import Instance
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import Mask, crop_mask, intersection_over_union, to_frame
 from bpr_cli.shards import Patch
 
@@ -53,6 +54,8 @@ def image_patches(
     settings: ExtractionSettings,
     counts: Counter[str],
     skipped: list[str],
+    max_pixels: int = MAX_PIXELS,
+    *,
     skip_bad: bool = False,
 ) -> Iterator[Patch]:
     """All patches of one image.
@@ -62,14 +65,15 @@ def image_patches(
         settings: see `ExtractionSettings`.
         counts: gains what was used and what was left out.
         skipped: gains a line for each mask that was left out.
+        max_pixels: larger photos are refused.
         skip_bad: leave out broken masks.
 
     Raises:
         InputError: the image is broken, or one of its masks and they are not to be left out.
     """
-    size = (task.image.height, task.image.width)
-    known = (size[0], size[1]) if size[0] is not None and size[1] is not None else None
-    image_HWC = read_image(task.path, known)
+    image_HWC = PhotoReader(settings.orientation, max_pixels).read(
+        task.path, task.image, [*task.truths, *task.detections]
+    )
     height, width = image_HWC.shape[:2]
     truths, bad_truths = decode_masks(task.truths, height, width, skip_bad)
     detections, bad_detections = decode_masks(task.detections, height, width, skip_bad)

@@ -34,6 +34,7 @@ class ShardReport:
         photos: path within the folder of photos -> size and time of change (ns) when it was read.
         counts: what was used and what was left out.
         skipped: the bad images that were left out, a line each.
+        notices: text and file of each `InputWarning`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ShardReport:
     photos: dict[str, list[int]]
     counts: dict[str, int]
     skipped: list[str]
+    notices: list[tuple[str, str]]
 
 
 def describe(settings: ExtractionSettings, gt: Path, results: Sequence[Path]) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def plan_shards(
     for split, wanted in (("train", False), ("val", True)):
         entries = [entry for entry in truth.images if (entry.image.id in validation) == wanted]
         order = rng.permutation(len(entries))
-        images = [_image_task(entries[i], found, units, paths, settings) for i in order]
+        # An image without true objects gives no patches, and needs no photo.
+        images = [_image_task(entries[i], found, units, paths, settings) for i in order if entries[i].instances]
         images = [task for task in images if task.detections or task.corruptions]
         for start in range(0, len(images), IMAGES_PER_SHARD):
             name = f"{split}-{start // IMAGES_PER_SHARD:06d}"

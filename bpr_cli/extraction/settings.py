@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bpr_cli.errors import InputError
+from bpr_cli.formats.orientation import ORIENTATIONS
 from bpr_cli.patches import SCHEMES
 from bpr_cli.shards import LARGEST_SIDE
 
@@ -26,6 +27,7 @@ class ExtractionSettings:
         val_fraction: share of the groups whose patches go to the validation shards.
         split_by: "image", or a field of the images such as "sequence": images that share its value stay together.
         seed: decides sample, split, order and corruption.
+        orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
     """
 
     patch_size: int = 64
@@ -39,6 +41,7 @@ class ExtractionSettings:
     val_fraction: float = 0.05
     split_by: str = "image"
     seed: int = 0
+    orientation: str = "exif"
 
     def __post_init__(self) -> None:
         rules = [
@@ -54,6 +57,7 @@ class ExtractionSettings:
             (len(set(self.scales)) == len(self.scales), "a scale is given twice"),
             (self.corruptions >= 0, "the number of corruptions must not be negative"),
             (0.0 < self.sample <= 1.0, "the sample must be a share above 0, up to 1"),
+            (self.orientation in ORIENTATIONS, f"orientation must be one of {', '.join(ORIENTATIONS)}"),
             (0.0 <= self.val_fraction < 1.0, "the validation fraction must lie in 0..1"),
             (self.seed >= 0, "the seed must not be negative"),
         ]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import cityscapes, coco, mask_images
+from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
-from bpr_cli.formats.images import SUFFIXES
 from bpr_cli.formats.records import Results
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE
 
 __all__ = ["check_output", "read_results", "write_results"]
@@ -22,11 +23,12 @@ WRITERS = {
 }
 
 
-def read_results(path: Path, *, skip_bad: bool = False) -> Results:
+def read_results(path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False) -> Results:
     """Read results or ground truth; the format is seen from the content.
 
     Args:
         path: a COCO or LVIS JSON file, or a Cityscapes folder.
+        max_pixels: larger images of instance ids, which are decoded here, are refused.
         skip_bad: of a JSON file, leave out what cannot be used, and name it in `Results.skipped`.
 
     Raises:
@@ -37,7 +39,7 @@ def read_results(path: Path, *, skip_bad: bool = False) -> Results:
     if not path.is_dir():
         return coco.read(path, skip_bad=skip_bad)
     if cityscapes.is_folder_of_truth(path):
-        return cityscapes.read_truth(path)
+        return cityscapes.read_truth(path, max_pixels)
     is_cityscapes = any(cityscapes.image_name(file.name) for file in path.rglob("*.txt"))
     if not is_cityscapes and (found := foreign_folder(path)):
         raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)

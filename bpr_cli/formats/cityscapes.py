@@ -6,7 +6,10 @@ text file; ground truth is `*_instanceIds.png`, where 26003 is the fourth car an
 
 from __future__ import annotations
 
+import codecs
+import io
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,14 +19,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.formats.images import BROKEN, image_size
+from bpr_cli.formats.image_files import BROKEN, check_pixels, damage, open_image, read_bytes
+from bpr_cli.formats.images import image_size
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
 from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle, encode_rle, to_frame
+from bpr_cli.notices import warn_of_input
 
 RESULTS, TRUTH = "cityscapes-results", "cityscapes-gt"
 TRUTH_FILES = "*_instanceIds.png"
@@ -40,12 +45,16 @@ CLASSES = {
     33: "bicycle",
 }
 IMAGE_NAME = re.compile(r"(?P<city>.+)_\d{6}_\d{6}")
+RESULT_LINE = re.compile(r"\S+\.\w+\s+[0-9.]+\s+[0-9.eE+-]+\s*$")  # mask.png labelID score
 GROUP_END = 1000  # smaller ids are groups of objects that nobody told apart
 
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """One image's text file: its path in the folder, and the mask of each line (by index of the instance)."""
+    """One image's text file: its path in the folder, its text, and the mask of each line (by index of the instance).
+
+    In the text, masks are named relative to the file, so that a copy of it names the masks beside the copy.
+    """
 
     path: Path
     text: str
@@ -53,8 +62,24 @@ class ResultFile:
 
 
 def is_folder_of_results(folder: Path) -> bool:
-    """Whether there are text files in it."""
-    return any(folder.rglob("*.txt"))
+    """Whether there are text files of results in it."""
+    return any(_is_of_results(path) for path in _text_files(folder))
+
+
+def _text_files(folder: Path) -> list[Path]:
+    found = folder.rglob("*.txt")
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+
+
+def _is_of_results(path: Path) -> bool:
+    """By its name, or by its first line: README.txt, say, is none."""
+    if image_name(path.name) is not None:
+        return True
+    try:
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").lstrip().split("\n", 1)
+    except OSError:
+        return False
+    return RESULT_LINE.match(lines[0]) is not None
 
 
 def is_folder_of_truth(folder: Path) -> bool:
@@ -79,7 +104,10 @@ def read_results(folder: Path) -> Results:
     seen: dict[Path, str] = {}
     names: dict[str, Path] = {}
     count = 0
-    for path in sorted(folder.rglob("*.txt")):
+    for path in _text_files(folder):
+        if not _is_of_results(path):
+            warn_of_input("no text file of results; left out", path)
+            continue
         name = image_name(path.name)
         if name is None:
             raise InputError(
@@ -88,26 +116,40 @@ def read_results(folder: Path) -> Results:
         if name in names:
             raise InputError(f"the image has another file, {names[name]}", file=path, remedy="Keep one of them")
         names[name] = path
-        text = _text(path)
         instances: list[Instance] = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        lines = _text(path).splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
             if line.strip():
-                instances.append(_instance(path, number, line, name, count + len(instances), folder, seen))
+                instance = _instance(path, number, line, name, count + len(instances), folder, seen)
+                instances.append(instance)
+                lines[number - 1] = _with_relative_mask(line, instance.segmentation, path)
         count += len(instances)
         size = _size(instances)
         city = IMAGE_NAME.fullmatch(name)
         record = ImageRecord(name, f"{name}_leftImg8bit.png", *size, {"city": city["city"] if city else ""})
         entries.append(ImageInstances(record, tuple(instances)))
         masks = {item.index: item.segmentation.relative_to(folder) for item in instances}
-        files.append(ResultFile(path.relative_to(folder), text, masks))
+        files.append(ResultFile(path.relative_to(folder), "".join(lines), masks))
     return Results(folder, RESULTS, tuple(entries), count, CLASSES, files)
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        # Byte order marks, as Windows' editors and PowerShell write them.
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if is_wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read ({error})", file=path, remedy="Write the file again") from error
+
+
+def _with_relative_mask(line: str, mask: Path, text_file: Path) -> str:
+    """The line as it is, or with the mask's path from the text file's folder in place of another form of it."""
+    named = line.split()[0]
+    if not Path(named).is_absolute() and "\\" not in named:
+        return line
+    relative = Path(os.path.relpath(mask, text_file.parent)).as_posix()
+    return line.replace(named, relative, 1)
 
 
 def _instance(
@@ -119,7 +161,15 @@ def _instance(
         raise InputError(
             problem + f"{line.strip()!r} is not three words", file=path, remedy="Write mask.png labelID score"
         )
+    if not line.isprintable() and any(ord(letter) < 32 and not letter.isspace() for letter in line):
+        raise InputError(
+            problem + f"{line.strip()!r} has control characters",
+            file=path,
+            remedy="The file is damaged: write it again",
+        )
     mask = (path.parent / parts[0]).resolve()
+    if "\\" in parts[0] and not mask.is_file():  # as Windows writes paths
+        mask = (path.parent / parts[0].replace("\\", "/")).resolve()
     if not mask.is_relative_to(folder.resolve()):
         raise InputError(problem + f"{parts[0]} lies outside the folder", file=path, remedy="Keep masks inside it")
     if not mask.is_file():
@@ -152,11 +202,11 @@ def _size(instances: Sequence[Instance]) -> tuple[int | None, int | None]:
     return image_size(instances[0].segmentation) if instances else (None, None)
 
 
-def read_truth(folder: Path) -> Results:
+def read_truth(folder: Path, max_pixels: int = MAX_PIXELS) -> Results:
     """Read ground truth: objects of the scored classes; groups are crowds.
 
     Raises:
-        InputError: an instance image that cannot be read or named.
+        InputError: an instance image that cannot be read or named, or is larger than `max_pixels`.
     """
     entries = []
     paths: dict[int | str, Path] = {}
@@ -167,7 +217,7 @@ def read_truth(folder: Path) -> Results:
             problem = "the file's name tells no image" if name is None else f"the image has another file, {paths[name]}"
             raise InputError(problem, file=path, remedy="Keep Cityscapes' own names, each image once")
         paths[name] = path
-        ids_HW = _ids(path)
+        ids_HW = _ids(path, max_pixels)
         height, width = ids_HW.shape
         instances: list[Instance] = []
         for number in np.unique(ids_HW).tolist():
@@ -186,9 +236,13 @@ def read_truth(folder: Path) -> Results:
     return Results(folder, TRUTH, tuple(entries), count, CLASSES, paths)
 
 
-def _ids(path: Path) -> NDArray[np.int32]:
+def _ids(path: Path, max_pixels: int) -> NDArray[np.int32]:
+    data = read_bytes(path)
+    check_pixels(*image_size(path), max_pixels, path)
+    if (problem := damage(data)) is not None:
+        raise InputError(f"cannot be read ({problem})", file=path, remedy="Copy the file again")
     try:
-        with Image.open(path) as image:
+        with open_image(io.BytesIO(data)) as image:
             ids_HW = np.asarray(image).astype(np.int32)
     except BROKEN as error:
         raise InputError(f"cannot be read ({error})", file=path, remedy="Copy the file again") from error
@@ -234,12 +288,19 @@ def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> N
 def _write_mask(instance: Instance, rle: RLE | None, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        mask = decode_mask(instance, *image_size(instance.segmentation)) if rle is None else decode_rle(rle)
+        mask = _as_given(instance) if rle is None else decode_rle(rle)
         data = encode_png(mask)
     except InputError:
         data = instance.segmentation.read_bytes()
     with replacing(target) as temporary:
         temporary.write_bytes(data)
+
+
+def _as_given(instance: Instance) -> Mask:
+    """The mask at its own size, whatever the photo's."""
+    height, width = image_size(instance.segmentation)
+    check_pixels(height, width, MAX_PIXELS, instance.segmentation)
+    return decode_mask(instance, height, width)
 
 
 def encode_png(mask: Mask) -> bytes:

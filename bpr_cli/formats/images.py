@@ -1,229 +1,233 @@
-"""Photos: where they are, and their pixels."""
+"""Photos: their size, and their pixels as 8-bit RGB, the right way up."""
 
 from __future__ import annotations
 
 import io
-import os
-import posixpath
-import re
-import struct
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats.records import ImageRecord
+from bpr_cli.formats.image_files import (
+    BROKEN,
+    Header,
+    check_pixels,
+    damage,
+    foreign_kind,
+    header_of,
+    is_deep_png,
+    open_image,
+    read_bytes,
+)
+from bpr_cli.formats.orientation import ORIENTATIONS, is_meant_turned, turn, turned_size
+from bpr_cli.formats.records import ImageRecord, Instance
+from bpr_cli.limits import MAX_PIXELS, MOST_PIXELS
+from bpr_cli.notices import warn_of_input
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-FIND_REMEDY = "Give the photos' folder with --images; files not named by image id need --image-info"
-# Pillow tells of broken files in all of these ways.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-NUMBER = "[0-9]{1,18}"  # an id in a file's name
-END_LENGTH = 4096  # bytes at a file's end in which its end mark is looked for
-NAMED = 5  # missing images named in an error; the rest are counted
+DEEP = {"PPM", "JPEG2000", "AVIF"}  # formats whose header, as Pillow reads it, does not tell the samples' bits
+TURNS_ITSELF = {"TIFF"}  # formats that decoders turn by themselves, whatever they are asked
+PLAIN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # modes that Pillow converts to RGB as they look
+UNDECIDED = {
+    "exif": "turned as its EXIF says, though no size tells that the results mean it so "
+    "(--orientation stored leaves it as it is stored)",
+    "stored": "left as it is stored, though its EXIF turns it and no size tells which of them the results mean "
+    "(--orientation exif turns it)",
+}
 
 
-class ImageFinder:
-    """Finds the files of images in a folder and its subfolders, which are listed once.
+@dataclass(frozen=True, slots=True)
+class PhotoReader:
+    """Reads an input's photos, each the way up that its masks mean.
 
-    Args:
-        folder: where to look.
-
-    Raises:
-        InputError: there is no such folder.
+    Attributes:
+        orientation, max_pixels: as in `read_image`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise InputError("there is no such folder of images", file=folder, remedy="Give it with --images")
-        self.folder = folder
-        self._files: set[str] = set()
-        self._by_name: dict[str, list[str]] = defaultdict(list)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
-        self._by_number: dict[int, list[str]] = defaultdict(list)
-        seen = set()
-        for parent, folders, names in os.walk(folder, followlinks=True):
-            real = os.path.realpath(parent)
-            if real in seen:  # a link may lead back up
-                folders.clear()
-                continue
-            seen.add(real)
-            folders.sort()
-            for name in sorted(names):
-                # macOS leaves hidden files beside those of a copied folder: ._1.jpg
-                if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                    self._add(Path(parent, name).relative_to(folder).as_posix())
+    orientation: str = "exif"
+    max_pixels: int = MAX_PIXELS
 
-    def _add(self, path: str) -> None:
-        self._files.add(path)
-        name = path.rpartition("/")[2]
-        stem = name.rpartition(".")[0]
-        self._by_name[name].append(path)
-        self._by_stem[stem].append(path)
-        # 000000000139.jpg, 139.png, COCO_val2014_000000000139.jpg
-        if number := re.fullmatch(f"(?:.*_)?({NUMBER})", stem):
-            self._by_number[int(number[1])].append(path)
+    def __post_init__(self) -> None:
+        if self.orientation not in ORIENTATIONS:
+            raise InputError(f"no orientation {self.orientation!r}", remedy=f"Choose from {', '.join(ORIENTATIONS)}")
+        if not 1 <= self.max_pixels <= MOST_PIXELS:
+            raise InputError(f"{self.max_pixels:,} pixels are no limit", remedy=f"Use 1 to {MOST_PIXELS:,}")
 
-    def find(self, record: ImageRecord) -> Path:
-        """The file of an image: by `file_name` where the input has one, else by its id.
+    def read(self, path: Path, record: ImageRecord, instances: Sequence[Instance] = ()) -> NDArray[np.uint8]:
+        """The pixels of one photo, (H, W, 3) uint8 RGB.
 
-        A file name is looked for as a path in the folder; then among paths that end in it, or in which it ends
-        (`1.jpg` and `val2017/1.jpg`); then by its last part alone. An id 139 is 139.jpg, 000000000139.jpg or
-        COCO_val2014_000000000139.jpg, with any image's ending; a string is a file name with or without its ending.
+        Args:
+            path: the file.
+            record: what the input says of the image.
+            instances: the masks on it; where the record states no size, they tell which way up the photo is meant.
 
         Raises:
-            InputError: none or several match.
+            InputError: as in `read_image`.
         """
-        found = self._candidates(record)
-        if len(found) == 1:
-            return self.folder / found[0]
-        remedy = FIND_REMEDY
-        if found:
-            problem, remedy = f"several files match: {', '.join(found[:NAMED])}", "Keep one of them in the folder"
-        else:
-            problem = f"no file for {record.file_name or f'id {record.id}'}"
-        raise InputError(problem, file=self.folder, image_id=record.id, remedy=remedy)
-
-    def find_all(self, records: Sequence[ImageRecord]) -> dict[int | str, Path]:
-        """Image id -> file.
-
-        Raises:
-            InputError: one for all images that are missing; the first that is ambiguous; two images of different
-                file names that would be one file.
-        """
-        missing = [record for record in records if not self._candidates(record)]
-        if missing:
-            ids = ", ".join(str(record.id) for record in missing[:NAMED])
-            more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-            first = missing[0]
-            tried = first.file_name or f"{first.id}.jpg, {str(first.id).zfill(12)}.jpg, .png, ..."
-            raise InputError(
-                f"no file for image {ids}{more}, {len(missing)} of {len(records)} in all (looked for {tried})",
-                file=self.folder,
-                remedy=FIND_REMEDY,
-            )
-        found = {record.id: self.find(record) for record in records}
-        self._refuse_shared(records, found)
-        return found
-
-    def _refuse_shared(self, records: Sequence[ImageRecord], found: Mapping[int | str, Path]) -> None:
-        """For a/0.jpg and b/0.jpg with a mere 0.jpg in the folder, one image would get the other's photo."""
-        first_of: dict[Path, ImageRecord] = {}
-        for record in records:
-            path = found[record.id]
-            first = first_of.setdefault(path, record)
-            if first.file_name != record.file_name:
-                shared = path.relative_to(self.folder).as_posix()
-                raise InputError(
-                    f"{record.file_name} and {first.file_name} would both be {shared}",
-                    file=self.folder,
-                    image_id=record.id,
-                    remedy="Give the folder to which the file names are relative with --images",
-                )
-
-    def _candidates(self, record: ImageRecord) -> list[str]:
-        if record.file_name is not None:
-            return self._named(posixpath.normpath(record.file_name.replace("\\", "/")))
-        if isinstance(record.id, int):
-            return self._by_number.get(record.id, [])
-        return self._by_string(record.id)
-
-    def _named(self, name: str) -> list[str]:
-        if name in self._files:
-            return [name]
-        paths = self._by_name.get(name.rpartition("/")[2], [])
-        return [path for path in paths if _ends_alike(path, name)] or paths
-
-    def _by_string(self, name: str) -> list[str]:
-        if named := self._named(name):
-            return named
-        if paths := self._by_stem.get(name.rpartition("/")[2], []):
-            return [path for path in paths if _ends_alike(path.rpartition(".")[0], name)] or paths
-        # An integer that was written as a string.
-        return self._by_number.get(int(name), []) if re.fullmatch(NUMBER, name) else []
+        size = (record.height, record.width) if record.height and record.width else None
+        return read_image(path, size, instances, orientation=self.orientation, max_pixels=self.max_pixels)
 
 
-def _ends_alike(path: str, name: str) -> bool:
-    """Whether one of two paths ends in the other."""
-    return f"/{path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{path}")
-
-
-def read_image(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+def read_image(
+    path: Path,
+    size: tuple[int, int] | None = None,
+    instances: Sequence[Instance] = (),
+    *,
+    orientation: str = "exif",
+    max_pixels: int = MAX_PIXELS,
+) -> NDArray[np.uint8]:
     """The pixels of a photo, decoded by OpenCV.
-
-    The orientation noted in the photo (EXIF) is left alone, as in COCO and most detectors, unless only the turned
-    photo has the size that the results state.
 
     Args:
         path: the file.
         size: (height, width) that the results state, if they do.
+        instances: the masks on the photo, which tell its way up where no size is stated.
+        orientation: where size and masks do not tell: "exif" turns the photo as its EXIF says, as most tools do;
+            "stored" leaves it. An `InputWarning` says that it had to be chosen.
+        max_pixels: more are refused, before anything is decoded.
 
     Returns:
-        (H, W, 3) uint8 RGB; grey, palette, 16-bit and transparent images are converted.
+        (H, W, 3) uint8 RGB. Grey, palette, CMYK and transparent images are converted; of 16 bits, those that are
+        used are kept down to the eighth.
 
     Raises:
-        InputError: missing, broken or truncated file, or another size.
+        InputError: a missing, damaged or too large file, a kind that cannot be read, or another size.
     """
-    data = _whole_file(path)
-    pixels = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is not None and size is not None and pixels.shape[1::-1] == tuple(size) != pixels.shape[:2]:
-        pixels = _decoded(data, cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError("the image cannot be decoded", file=path, remedy="Replace the file")
-    if size is not None and pixels.shape[:2] != tuple(size):
-        raise InputError(
-            f"the image is {pixels.shape[1]}x{pixels.shape[0]}, the results say {size[1]}x{size[0]}",
-            file=path,
-            remedy="Check that the results belong to these images",
-        )
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    data = read_bytes(path)
+    problem = damage(data)  # a damaged header first of all: what it states may be anything
+    if problem is not None:
+        raise InputError(f"the image is truncated or broken ({problem})", file=path, remedy="Copy or download it again")
+    header = _header(data)
+    if header is None:
+        return _read_without_header(data, path, size, max_pixels)
+    check_pixels(header.height, header.width, max_pixels, path)
+    is_turned = is_meant_turned(header, size, instances)
+    if is_turned is None:
+        is_turned = orientation == "exif"
+        warn_of_input(UNDECIDED[orientation], path)
+    _check_size(turned_size(header) if is_turned else (header.height, header.width), size, path)
+    return _turned(_pixels(data, header, path), header, is_turned)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width from the file's header; InputError if it cannot be read."""
+    """Height and width from the file's header, as it is stored; InputError if it cannot be read."""
+    header = image_header(path)
+    return header.height, header.width
+
+
+def image_header(path: Path) -> Header:
+    """The file's header; InputError if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            return image.height, image.width
+        with open_image(path) as image:
+            return header_of(image)
     except BROKEN as error:
-        raise InputError(f"the image cannot be read ({error})", file=path, remedy="Replace the file") from error
+        raise _undecodable(read_bytes(path), path) from error
 
 
-def _whole_file(path: Path) -> NDArray[np.uint8]:
-    """The file's bytes: (N,) uint8; InputError for a truncated file.
-
-    OpenCV 4 fills what a truncated JPEG lacks with grey and only warns on stderr. So its end mark is looked for, which
-    costs nothing. Only a file without one near its end (truncated, or a phone's photo with a film behind it) is decoded
-    by Pillow too, which tells the two apart. Truncated files of other formats are refused by OpenCV itself.
-    """
+def _header(data: bytes) -> Header | None:
+    """None for what Pillow does not know."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        with open_image(io.BytesIO(data)) as image:
+            return header_of(image)
+    except BROKEN:
+        return None
+
+
+def _check_size(found: tuple[int, int], size: tuple[int, int] | None, path: Path) -> None:
+    if size is not None and found != tuple(size):
         raise InputError(
-            f"the image cannot be read ({error.strerror})", file=path, remedy="Replace the file"
-        ) from error
-    end = data[-END_LENGTH:]
-    cut_jpeg = data.startswith(b"\xff\xd8") and b"\xff\xd9" not in end
-    cut_png = data.startswith(b"\x89PNG") and b"IEND" not in end
-    if cut_jpeg or cut_png:
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-        except BROKEN as error:
-            raise InputError(
-                f"the image is truncated or broken ({error})", file=path, remedy="Copy or download it again"
-            ) from error
-    return np.frombuffer(data, np.uint8)
+            f"the image is {found[1]}x{found[0]}, the results say {size[1]}x{size[0]}",
+            file=path,
+            remedy="Check that the results belong to these images",
+        )
 
 
-def _decoded(data: NDArray[np.uint8], flags: int) -> NDArray[np.uint8] | None:
-    """(H, W, 3) uint8 BGR; None for what OpenCV cannot decode."""
+def _read_without_header(data: bytes, path: Path, size: tuple[int, int] | None, max_pixels: int) -> NDArray[np.uint8]:
+    """The pixels of a kind of image that OpenCV alone may know."""
+    kind = foreign_kind(data)
+    pixels = None if kind is not None else _decoded(data)
+    if pixels is None:
+        raise _undecodable(data, path)
+    height, width = pixels.shape[:2]
+    check_pixels(height, width, max_pixels, path)
+    _check_size((height, width), size, path)
+    return _as_rgb(pixels)
+
+
+def _undecodable(data: bytes, path: Path) -> InputError:
+    kind = foreign_kind(data)
+    if kind is None:
+        return InputError("the image cannot be decoded", file=path, remedy="Replace the file")
+    return InputError(
+        f"the file is of the kind {kind}, which cannot be read", file=path, remedy="Convert it to JPEG or PNG"
+    )
+
+
+def _pixels(data: bytes, header: Header, path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB, turned only if decoders cannot but do so."""
+    if header.format == "TIFF":
+        _check_tiff(data, path)
+    pixels = _decoded(data)
+    if pixels is not None:
+        if header.is_deep or is_deep_png(data) or header.format in DEEP:
+            pixels = _scaled(data, pixels, path)
+        return _as_rgb(pixels)
+    if header.mode not in PLAIN:
+        raise InputError(
+            f"the image's samples are not of 8 or 16 bits (mode {header.mode})", file=path, remedy="Convert it to these"
+        )
     try:
-        pixels = cv2.imdecode(data, flags)  # not imread, which opens only ASCII paths on Windows
+        with open_image(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"), np.uint8)
+    except BROKEN as error:
+        raise _undecodable(data, path) from error
+
+
+def _check_tiff(data: bytes, path: Path) -> None:
+    """OpenCV goes on past damage in compressed strips, Pillow does not."""
+    try:
+        with open_image(io.BytesIO(data)) as image:
+            if image.info.get("compression", "raw") != "raw":
+                image.load()
+    except BROKEN as error:
+        raise InputError(
+            f"the image is truncated or broken ({error})", file=path, remedy="Copy or download it again"
+        ) from error
+
+
+def _scaled(data: bytes, eight_bits_HWC: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of the bits that are used: cameras and microscopes write 10 to 14 bits into 16."""
+    deep_HWC = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION)
+    if deep_HWC is None or deep_HWC.dtype != np.uint16:
+        return eight_bits_HWC
+    bits = int(deep_HWC.max()).bit_length()
+    if bits == 16:
+        return eight_bits_HWC
+    warn_of_input(f"of its 16 bits {max(bits, 8)} are used; they were scaled to 8", path)
+    return np.asarray(deep_HWC >> max(bits - 8, 0), np.uint8)
+
+
+def _turned(image_HWC: NDArray[np.uint8], header: Header, is_turned: bool) -> NDArray[np.uint8]:
+    if header.format not in TURNS_ITSELF:
+        return turn(image_HWC, header.orientation) if is_turned else image_HWC
+    if is_turned:
+        return image_HWC
+    back = {6: 8, 8: 6}.get(header.orientation, header.orientation)  # all others undo themselves
+    return turn(image_HWC, back)
+
+
+def _decoded(data: bytes, flags: int = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) -> NDArray[Any] | None:
+    """(H, W, 3) BGR; None for what OpenCV cannot decode."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # not imread: ASCII paths only on Windows
     except cv2.error:
         return None
-    return None if pixels is None else np.asarray(pixels, np.uint8)
+    return pixels
+
+
+def _as_rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)

@@ -10,9 +10,12 @@ import numpy as np
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.formats.images import image_size
+from bpr_cli.formats.image_files import check_pixels
+from bpr_cli.formats.images import image_header, image_size
+from bpr_cli.formats.orientation import turned_size
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
 from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE, Mask, decode_rle, to_frame
 
 KIND = "mask-images"
@@ -23,17 +26,16 @@ def read(image: Path, masks: Sequence[Path]) -> Results:
 
     Args:
         image: the photo.
-        masks: mask images of the photo's size, or of its size once turned as its EXIF says: the record's size follows
-            the first.
+        masks: mask images of the photo's size, or of its size once turned as its EXIF says, which the first tells.
 
     Raises:
         InputError: the photo or the first mask cannot be read, there is no mask, two masks have one name.
     """
     if not masks:
         raise InputError("there are no masks", file=image, remedy="Give one or more mask images")
-    height, width = image_size(image)
-    if image_size(masks[0]) == (width, height):
-        height, width = width, height
+    header = image_header(image)
+    first, turned = image_size(masks[0]), turned_size(header)
+    height, width = turned if first == turned else (header.height, header.width)
     names: dict[str, Path] = {}
     for mask in masks:
         name = _output_name(mask).casefold()  # one file on Windows and macOS
@@ -93,7 +95,9 @@ def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> N
 
 def _as_given(instance: Instance) -> Mask:
     """The mask at its own size, whatever the photo's."""
-    return decode_mask(instance, *image_size(instance.segmentation))
+    height, width = image_size(instance.segmentation)
+    check_pixels(height, width, MAX_PIXELS, instance.segmentation)
+    return decode_mask(instance, height, width)
 
 
 def _copy(mask: Path, out: Path) -> None:

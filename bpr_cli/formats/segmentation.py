@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats.fields import as_side, described
-from bpr_cli.formats.images import BROKEN
+from bpr_cli.formats.mask_pixels import MaskImageError, read_foreground
 from bpr_cli.formats.polygons import BrokenSegmentationError, polygons_mask
 from bpr_cli.formats.records import Instance
 from bpr_cli.formats.runs import check_runs, plain_runs, string_runs
@@ -32,7 +31,7 @@ def decode_mask(instance: Instance, height: int, width: int, left_out: list[str]
 
     Args:
         instance: its segmentation is RLE (counts compressed, str or bytes, or a list), a list of polygons, or the
-            path of a mask image: nonzero is foreground; of an alpha channel that varies, what is not transparent.
+            path of a mask image (`mask_pixels.read_foreground`).
         height, width: the image's size.
         left_out: gains a line for each bad polygon among good ones, which is then left out; None: that is an error.
 
@@ -137,41 +136,7 @@ def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> tu
 
 def _from_image(path: Path, height: int, width: int) -> Mask:
     try:
-        with Image.open(path) as image:
-            image.load()
-            mask_HW = _foreground(image)
-    except BROKEN as error:
-        raise BrokenSegmentationError(
-            f"the mask image {path.name} cannot be read ({error})", "Write it again as PNG"
-        ) from error
-    if mask_HW.shape != (height, width):
-        raise BrokenSegmentationError(
-            f"the mask image {path.name} is {mask_HW.shape[1]}x{mask_HW.shape[0]}, the photo {width}x{height}",
-            "Give a mask of the photo's size",
-        )
+        mask_HW = read_foreground(path, height, width)
+    except MaskImageError as error:
+        raise BrokenSegmentationError(error.problem, error.remedy) from error
     return crop_mask(mask_HW, 0, 0, height, width)
-
-
-def _foreground(image: Image.Image) -> NDArray[np.bool_]:
-    """(H, W) bool. A cut-out's mask is its alpha; a constant alpha says nothing, colours do then."""
-    if "A" in image.getbands():
-        alpha_HW = np.asarray(image.getchannel("A"))
-        if alpha_HW.min() != alpha_HW.max():
-            return alpha_HW != 0
-        image = image.convert("RGB")
-    if image.mode == "P":
-        return _palette_foreground(image)
-    # JPEG makes ripples of a few grey levels around a mask.
-    pixels: NDArray[np.bool_] = np.asarray(image) > (127 if image.format == "JPEG" else 0)
-    return np.any(pixels, axis=2) if pixels.ndim == 3 else pixels
-
-
-def _palette_foreground(image: Image.Image) -> NDArray[np.bool_]:
-    """Index 0 is background, as in DAVIS and VOC, unless it has a colour and another one is black."""
-    indices_HW = np.asarray(image)
-    colours = np.reshape(image.getpalette("RGB") or [0, 0, 0], (-1, 3))
-    black = np.flatnonzero(~colours.any(axis=1))
-    background = black if black.size else np.zeros(1, np.intp)
-    if not colours[0].any():
-        background = np.zeros(1, np.intp)
-    return ~np.isin(indices_HW, background)

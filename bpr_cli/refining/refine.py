@@ -12,9 +12,11 @@ from pathlib import Path
 from bpr_cli.errors import InputError
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
-from bpr_cli.formats.images import ImageFinder, image_size, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import ImageInstances, Results, Skipped
+from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE, encode_rle, is_same
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.looks import Look, Refined
@@ -70,6 +72,8 @@ def refine(
     device: str = "auto",
     precision: str = "auto",
     engine: str = "auto",
+    orientation: str = "exif",
+    max_pixels: int = MAX_PIXELS,
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> RefineSummary:
@@ -86,8 +90,12 @@ def refine(
             `precision` and `engine` are its own).
         settings: patches, flips, blending, passes, batch size.
         device, precision, engine: as in `Refiner.from_pretrained`.
+        orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
+        max_pixels: larger photos are refused.
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
+
+    What was used but may be meant otherwise is told by `InputWarning`s.
 
     Raises:
         InputError: bad input; nothing is written then.
@@ -95,6 +103,7 @@ def refine(
     path, output = as_path(input, "input"), as_path(output, "output")
     mask_paths = as_paths(masks, "masks")
     folder = None if images is None else as_path(images, "images")
+    reader = PhotoReader(orientation, max_pixels)
     results = mask_images.read(path, mask_paths) if mask_paths else read_results(path, skip_bad=skip_bad)
     if image_info is not None:
         results = coco.with_image_info(results, as_path(image_info, "image_info"))
@@ -104,7 +113,7 @@ def refine(
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
-    segmentations, changed, patches, skipped = _refine_masks(refiner, results, paths, skip_bad, quiet)
+    segmentations, changed, patches, skipped = _refine_masks(refiner, reader, results, paths, skip_bad, quiet)
     with refiner.timing("write"):
         write_results(results, segmentations, output)
     return RefineSummary(results.count, changed, patches, Skipped.joined([results.skipped, missing, skipped]))
@@ -112,6 +121,7 @@ def refine(
 
 def _refine_masks(
     refiner: Refiner,
+    reader: PhotoReader,
     results: Results,
     paths: dict[int | str, Path],
     skip_bad: bool,
@@ -122,7 +132,7 @@ def _refine_masks(
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
     skipped: list[Skipped] = []
-    prepare = partial(_prepare_image, refiner, paths, skip_bad)
+    prepare = partial(_prepare_image, refiner, reader, paths, skip_bad)
     photo_bytes = partial(_photo_bytes, paths)
     with (
         progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
@@ -145,19 +155,16 @@ def _refine_masks(
 
 
 def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple[dict[int | str, Path], Skipped]:
-    """Image id -> file. Missing ones are an error, or skipped."""
+    """Image id -> file, of images with instances. Missing ones are an error, or skipped."""
     if results.kind == "mask-images":
         return {entry.image.id: results.path for entry in results.images}, Skipped()
     finder = ImageFinder(folder or results.path.parent)
-    if not skip_bad:
-        return finder.find_all([entry.image for entry in results.images]), Skipped()
-    paths, skipped = {}, []
-    for entry in results.images:
-        try:
-            paths[entry.image.id] = finder.find(entry.image)
-        except InputError as error:
-            skipped.append(Skipped(images=1, instances=len(entry.instances), lines=(str(error),)))
-    return paths, Skipped.joined(skipped)
+    entries = [entry for entry in results.images if entry.instances]
+    problems: list[str] = []
+    paths = finder.find_all([entry.image for entry in entries], problems if skip_bad else None)
+    left_out = [entry for entry in entries if entry.image.id not in paths]
+    count = sum(len(entry.instances) for entry in left_out)
+    return paths, Skipped(images=len(left_out), instances=count, lines=tuple(problems))
 
 
 def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
@@ -169,13 +176,13 @@ def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
     return 3 * height * width
 
 
-def _prepare_image(refiner: Refiner, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances) -> _Prepared:
+def _prepare_image(
+    refiner: Refiner, reader: PhotoReader, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances
+) -> _Prepared:
     """Read one image and cut its instances into patches."""
-    record = entry.image
-    size = (record.height, record.width) if record.height and record.width else None
     try:
         with refiner.timing("read photo"):
-            image_HWC = read_image(paths[record.id], size)
+            image_HWC = reader.read(paths[entry.image.id], entry.image, entry.instances)
     except InputError as error:
         if not skip_bad:
             raise

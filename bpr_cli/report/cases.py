@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from bpr_cli.evaluation.figures import NOTICEABLE, Evaluation, ImageId
 from bpr_cli.evaluation.upper_bound import cut
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import PhotoReader
 from bpr_cli.formats.records import ImageRecord, Instance, Results
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import Mask
@@ -65,12 +66,14 @@ class Pictures:
     """Makes the pictures of cases: only their photos are read, one at a time.
 
     Args:
-        finder: where the photos are.
+        finder, reader: where the photos are, and how they are read.
         truth, results, baseline: what was evaluated; None without a baseline.
     """
 
-    def __init__(self, finder: ImageFinder, truth: Results, results: Results, baseline: Results | None) -> None:
-        self._finder = finder
+    def __init__(
+        self, finder: ImageFinder, reader: PhotoReader, truth: Results, results: Results, baseline: Results | None
+    ) -> None:
+        self._finder, self._reader = finder, reader
         self._records: Mapping[ImageId, ImageRecord] = {entry.image.id: entry.image for entry in truth.images}
         self._truth, self._results = _by_index(truth), _by_index(results)
         self._baseline = _by_index(baseline) if baseline else None
@@ -82,8 +85,8 @@ class Pictures:
             InputError: the photo is missing or broken.
         """
         record = self._records[case.image_id]
-        size = (record.height, record.width) if record.height and record.width else None
-        image_HWC = read_image(self._finder.find(record), size)
+        shown = [self._truth[case.truth], self._results[case.index]]
+        image_HWC = self._reader.read(self._finder.find(record), record, shown)
         height, width = image_HWC.shape[:2]
         masks = {
             "before": self._baseline and decode_mask(self._baseline[case.index], height, width),

@@ -21,7 +21,8 @@ from bpr_cli.evaluation.breakdown import Slice, breakdown, interval
 from bpr_cli.evaluation.figures import Evaluation
 from bpr_cli.evaluation.inputs import EvaluationInputs
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.formats.images import ImageFinder
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import PhotoReader
 from bpr_cli.progress import progress_bar
 from bpr_cli.report import tables
 from bpr_cli.report.cases import Pictures, choose_cases
@@ -41,6 +42,7 @@ def write_report(
     folder: Path,
     *,
     images: Path | None = None,
+    reader: PhotoReader | None = None,
     quiet: bool = False,
 ) -> Path:
     """Write `index.html` into a folder, which is made; the page appears whole or not at all.
@@ -50,6 +52,7 @@ def write_report(
         inputs: what it was made from.
         folder: where to write.
         images: folder of the photos; None: a page without pictures.
+        reader: how photos are read; None: as by default.
         quiet: no progress bar.
 
     Returns:
@@ -59,7 +62,7 @@ def write_report(
         InputError: the folder cannot be made, or a photo of a shown case is missing or broken.
     """
     ensure_folder(folder)
-    cases, links = _pictures(evaluation, inputs, images, folder, quiet) if images else ([], {})
+    cases, links = _pictures(evaluation, inputs, images, reader or PhotoReader(), folder, quiet) if images else ([], {})
     environment = Environment(loader=PackageLoader("bpr_cli.report"), autoescape=True, undefined=StrictUndefined)
     html = environment.get_template("report.html").render(
         title=inputs.results.path.name,
@@ -87,11 +90,11 @@ def write_report(
 
 
 def _pictures(
-    evaluation: Evaluation, inputs: EvaluationInputs, images: Path, folder: Path, quiet: bool
+    evaluation: Evaluation, inputs: EvaluationInputs, images: Path, reader: PhotoReader, folder: Path, quiet: bool
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The cases with their pictures, and image id -> link to the photo where it can be found."""
     finder = ImageFinder(images)
-    pictures = Pictures(finder, inputs.gt, inputs.results, inputs.baseline)
+    pictures = Pictures(finder, reader, inputs.gt, inputs.results, inputs.baseline)
     chosen = choose_cases(evaluation)
     shown = []
     with progress_bar(len(chosen), "report", "picture", quiet=quiet) as bar:

@@ -213,3 +213,8 @@ def test_a_baseline_with_other_detections_is_refused(truth: Path, tmp_path: Path
         run(results, truth, write(tmp_path / "fewer.json", both[:1]))
     with pytest.raises(InputError, match="image 1, annotation 0: it is not the detection at this place"):
         run(results, truth, write(tmp_path / "turned.json", both[::-1]))
+
+
+def test_images_of_more_pixels_than_allowed_are_refused(three_photos):
+    with pytest.raises(InputError, match="--max-pixels"):
+        evaluate(three_photos.results, three_photos.gt, max_pixels=1000, quiet=True)

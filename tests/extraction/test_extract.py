@@ -18,7 +18,8 @@ from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.extraction.plan import plan_shards
 from bpr_cli.extraction.settings import ExtractionSettings, parse_scales
 from bpr_cli.formats import read_results
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import read_image
 from bpr_cli.masks import decode_rle, intersection_over_union, to_frame
 
 

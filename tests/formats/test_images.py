@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats.images import ImageFinder, image_size, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import image_size, read_image
 from bpr_cli.formats.records import ImageRecord
 
 
@@ -32,7 +33,6 @@ def test_an_id_finds_its_file(tmp_path, name):
 @pytest.mark.parametrize("name", ["a.jpg", "val2017/a.jpg", "deep/er/a.jpg"])
 def test_a_file_name_finds_its_file_in_the_folder_or_below(tmp_path, name):
     assert touch(tmp_path, name, "b.jpg").find(ImageRecord(1, "a.jpg")) == tmp_path / name
-    assert ImageFinder(tmp_path).find(ImageRecord(1, "elsewhere/a.jpg")) == tmp_path / name
 
 
 def test_an_exact_path_goes_before_the_name_alone(tmp_path):
@@ -87,7 +87,6 @@ def test_the_noted_orientation_counts_only_if_the_results_say_so(tmp_path, photo
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees to show
     Image.fromarray(photo).save(tmp_path / "a.jpg", exif=exif)
-    assert read_image(tmp_path / "a.jpg").shape == (20, 30, 3)
     assert read_image(tmp_path / "a.jpg", (20, 30)).shape == (20, 30, 3)
     assert read_image(tmp_path / "a.jpg", (30, 20)).shape == (30, 20, 3)
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats.images import ImageFinder, read_image
+from bpr_cli.formats.finding import ImageFinder
+from bpr_cli.formats.images import read_image
 from bpr_cli.formats.records import ImageRecord
 
 

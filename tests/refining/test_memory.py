@@ -79,15 +79,15 @@ def test_photos_alive_at_once_are_bounded_by_bytes_however_large_the_batch(passe
     def gone():
         alive[0] -= 1
 
-    def read_image(*arguments):
+    def counted_read(*arguments):
         photo = read(*arguments)
         alive[0] += 1
         most[0] = max(most[0], alive[0])
         weakref.finalize(photo, gone)
         return photo
 
-    read = refine.read_image
-    monkeypatch.setattr(refine, "read_image", read_image)
+    read = refine.PhotoReader.read
+    monkeypatch.setattr(refine.PhotoReader, "read", counted_read)
     monkeypatch.setattr(refine, "IMAGES_AHEAD", count)
     monkeypatch.setattr(refine, "MOST_BYTES_AHEAD", 4 * photo_bytes)
     monkeypatch.setattr(refiner, "MOST_BYTES_WAITING", 6 * photo_bytes)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bpr_cli.evaluation.average_precision import EvaluatedImage
 from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
-from bpr_cli.evaluation.figures import InstanceChange, MaskScores, ObjectScores
+from bpr_cli.evaluation.checks import FEDERATED
+from bpr_cli.evaluation.figures import InstanceChange, MaskScores, ObjectScores, printable
 from bpr_cli.evaluation.matching import (
     CodedInstance,
     best_detections,
@@ -22,8 +23,7 @@ from bpr_cli.evaluation.matching import (
 from bpr_cli.evaluation.rules import Rules, coded_detections, coded_objects, counted_detections, mask_area
 from bpr_cli.evaluation.upper_bound import true_near_boundary
 from bpr_cli.formats.records import ImageRecord, Instance
-from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import Mask, encode_rle, intersection_over_union
+from bpr_cli.masks import Mask, decode_rle, encode_rle, intersection_over_union
 
 MATCHED = 0.5  # a detection's IoU with its object, before refinement, from which a change is counted
 
@@ -87,7 +87,7 @@ class _Instances:
 
     def mask(self, position: int) -> Mask:
         if position not in self._masks:
-            self._masks[position] = decode_mask(self.coded[position].instance, self.height, self.width)
+            self._masks[position] = decode_rle(self.coded[position].rle)
         return self._masks[position]
 
 
@@ -116,7 +116,7 @@ def compare_image(
     deciding = found if first is None else first
     crowded_DT = same_class_ious(deciding.coded, true.coded)
     ious_DT = without_ignored(crowded_DT, true.coded)
-    group = str(image.fields.get(settings.group_by, "")) if settings.group_by else str(image.id)
+    group = printable(image.id if settings.group_by is None else image.fields[settings.group_by])
     objects = []
     for match in best_detections(ious_DT):
         scores = [_scores(each, match.detection, true, match.truth, settings) for each in (found, first) if each]
@@ -172,17 +172,16 @@ def _on_image(
             if pair not in f_scores:
                 f_scores[pair] = contour_f_score(found.mask(pair[0]), true.mask(pair[1]), settings.tolerance)
             contours.append((true.coded[match.truth].instance.category_id or 0, step, f_scores[pair]))
-    return FileOnImage(_evaluated(image, found, true), contours)
+    return FileOnImage(_evaluated(image, found, true, settings.rules), contours)
 
 
-def _evaluated(image: ImageRecord, found: _Instances, true: _Instances) -> EvaluatedImage:
+def _evaluated(image: ImageRecord, found: _Instances, true: _Instances, rules: Rules) -> EvaluatedImage:
     return EvaluatedImage(
         true.height,
         true.width,
         true.coded,
         found.coded,
-        image.fields.get("neg_category_ids", ()),
-        image.fields.get("not_exhaustive_category_ids", ()),
+        *((image.fields.get(name) or () for name in FEDERATED) if rules.is_lvis else ()),
     )
 
 
@@ -203,7 +202,7 @@ def _bound(
         rle = encode_rle(mask)
         coded[match.detection] = replace(coded[match.detection], rle=rle, area=mask_area(rle))
     scores = [_compared(mixed[match.detection], true.mask(match.truth), settings) for match in best_detections(ious_DT)]
-    return BoundOnImage(replace(_evaluated(image, found, true), detections=coded), scores)
+    return BoundOnImage(replace(_evaluated(image, found, true, settings.rules), detections=coded), scores)
 
 
 def _scores(found: _Instances, detection: int, true: _Instances, truth: int, settings: CompareSettings) -> MaskScores:

@@ -79,8 +79,11 @@ def _table(path: Path, table: str, settings: Mapping[str, Any], options: Mapping
         name = option.replace("-", "_")
         if name not in options:
             raise InputError(f"bpr {table} has no option {option!r}", file=path, remedy=f"See bpr {table} --help")
-        if isinstance(value, list) and not options[name]:
-            raise InputError(f"{option!r} of bpr {table} takes one value, not a list", file=path)
+        if isinstance(value, dict) or (isinstance(value, list) and not options[name]):
+            kind = "table" if isinstance(value, dict) else "list"
+            raise InputError(f"{option!r} of bpr {table} takes one value, not a {kind}", file=path)
+        if name in found:
+            raise InputError(f"[{table}] sets {option!r} twice", file=path, remedy="Keep one of them")
         found[name] = _as_list(value) if options[name] else value
     return found
 

@@ -49,7 +49,13 @@ def test_a_list_at_the_top_counts_where_the_option_may_be_repeated(toml):
     assert read_defaults(toml('model = "a"'), options)["export"] == {"model": "a"}
 
 
-@pytest.mark.parametrize("text", ['images = ["a"]', '[refine]\nimages = ["a"]'])
+@pytest.mark.parametrize("text", ["nms-threshold = 0.5\nnms_threshold = 0.5", "nms_threshold = 1\nnms-threshold = 0.5"])
+def test_an_option_set_twice_is_refused(toml, text):
+    with pytest.raises(InputError, match="twice"):
+        read_defaults(toml("[refine]\n" + text), OPTIONS)
+
+
+@pytest.mark.parametrize("text", ['images = ["a"]', '[refine]\nimages = ["a"]', "[refine.images]\na = 1"])
 def test_a_list_for_an_option_that_takes_one_value_is_refused(toml, text):
     with pytest.raises(InputError, match="takes one value"):
         read_defaults(toml(text), OPTIONS)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bpr_cli.evaluation.average_precision import EvaluatedImage
 from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
 from bpr_cli.evaluation.checks import FEDERATED
-from bpr_cli.evaluation.figures import InstanceChange, MaskScores, ObjectScores, printable
+from bpr_cli.evaluation.figures import ImageId, InstanceChange, MaskScores, ObjectScores, printable
 from bpr_cli.evaluation.matching import (
     CodedInstance,
     best_detections,
@@ -117,45 +117,63 @@ def compare_image(
     crowded_DT = same_class_ious(deciding.coded, true.coded)
     ious_DT = without_ignored(crowded_DT, true.coded)
     group = printable(image.id if settings.group_by is None else image.fields[settings.group_by])
-    objects = []
-    for match in best_detections(ious_DT):
-        scores = [_scores(each, match.detection, true, match.truth, settings) for each in (found, first) if each]
-        truth = true.coded[match.truth]
-        objects.append(
-            ObjectScores(
-                image.id,
-                truth.instance.index,
-                after[match.detection].index,
-                scores[0],
-                scores[1] if first else None,
-                truth.instance.category_id or 0,
-                truth.area,
-                group,
-            )
-        )
-    changes = []
-    for match in best_truths(ious_DT, above=MATCHED) if first else ():
-        iou_after = intersection_over_union(found.mask(match.detection), true.mask(match.truth))
-        truth = true.coded[match.truth]
-        changes.append(
-            InstanceChange(
-                image.id,
-                after[match.detection].index,
-                truth.instance.index,
-                match.iou,
-                iou_after,
-                truth.instance.category_id or 0,
-                truth.area,
-                group,
-            )
-        )
     return ImageComparison(
         _on_image(image, found, true, same_class_ious(found.coded, true.coded) if first else crowded_DT, settings),
         _on_image(image, first, true, crowded_DT, settings) if first else None,
-        objects,
-        changes,
+        _object_scores(image.id, group, found, first, true, ious_DT, settings),
+        _changes(image.id, group, found, true, ious_DT) if first else [],
         [_bound(radius, image, deciding, true, ious_DT, settings) for radius in settings.radii],
     )
+
+
+def _object_scores(
+    image_id: ImageId,
+    group: str,
+    found: _Instances,
+    first: _Instances | None,
+    true: _Instances,
+    ious_DT: NDArray[np.float64],
+    settings: CompareSettings,
+) -> list[ObjectScores]:
+    """Each object with the detection that overlaps it most."""
+    objects = []
+    for match in best_detections(ious_DT):
+        truth = true.coded[match.truth]
+        objects.append(
+            ObjectScores(
+                image_id,
+                truth.instance.index,
+                found.coded[match.detection].instance.index,
+                _scores(found, match.detection, true, match.truth, settings),
+                _scores(first, match.detection, true, match.truth, settings) if first else None,
+                truth.instance.category_id or 0,
+                truth.area,
+                group,
+            )
+        )
+    return objects
+
+
+def _changes(
+    image_id: ImageId, group: str, found: _Instances, true: _Instances, ious_DT: NDArray[np.float64]
+) -> list[InstanceChange]:
+    """The detections that matched an object before, by `ious_DT`, and what they have now."""
+    changes = []
+    for match in best_truths(ious_DT, above=MATCHED):
+        truth = true.coded[match.truth]
+        changes.append(
+            InstanceChange(
+                image_id,
+                found.coded[match.detection].instance.index,
+                truth.instance.index,
+                match.iou,
+                intersection_over_union(found.mask(match.detection), true.mask(match.truth)),
+                truth.instance.category_id or 0,
+                truth.area,
+                group,
+            )
+        )
+    return changes
 
 
 def _on_image(

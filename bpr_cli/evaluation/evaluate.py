@@ -84,7 +84,7 @@ def evaluate_inputs(
     is_cityscapes = truth.kind == cityscapes.TRUTH
     usual = CITYSCAPES_BAND if is_cityscapes else BAND
     ratio = usual if settings.boundary_ratio is None else settings.boundary_ratio
-    how = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by, settings.skip_bad)
+    how = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by)
 
     comparisons = _compare(truth, after, before, how, quiet)
     objects = tuple(item for comparison in comparisons for item in comparison.objects)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
-from pycocotools import mask as coco_mask
 
 from bpr_cli.evaluation.boundary import boundary_iou
 from bpr_cli.evaluation.matching import THRESHOLDS, CodedInstance
+from bpr_cli.evaluation.rules import Rules, counted_detections
 from bpr_cli.masks import RLE, Mask, decode_rle, encode_rle
 
 
@@ -34,7 +33,17 @@ class EvaluatedImage:
     not_exhaustive: Sequence[int] = ()
 
 
-class _BoundaryCounting(COCOeval_faster):
+class _Counting(COCOeval_faster):
+    """Counts with mask IoU as overlap."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        # The library takes crowds alone for ignored.
+        for truth in self.cocoGt.anns.values():
+            truth["ignore"] = truth["is_ignored"]
+
+
+class _BoundaryCounting(_Counting):
     """Counts with min(mask IoU, Boundary IoU) as overlap.
 
     The library can do that itself, but decodes and erodes every mask on its full frame. Here Boundary IoU is taken
@@ -70,29 +79,6 @@ class _Annotation(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """How detections are counted.
-
-    Attributes:
-        categories: the ground truth's class ids; other detections do not count.
-        frequencies: LVIS: class id -> "r", "c" or "f"; empty for COCO's rules.
-    """
-
-    categories: Sequence[int]
-    frequencies: Mapping[int, str] = field(default_factory=dict)
-
-    @property
-    def is_lvis(self) -> bool:
-        """Whether LVIS's rules hold (Gupta et al., CVPR 2019): federated classes, 300 detections an image."""
-        return bool(self.frequencies)
-
-    @property
-    def limit(self) -> int:
-        """Detections that count: of a class on an image (COCO), of an image (LVIS)."""
-        return 300 if self.is_lvis else 100
-
-
-@dataclass(frozen=True, slots=True)
 class Precision:
     """Average precision and recall, each 0..1; NaN where the ground truth holds no such object."""
 
@@ -119,11 +105,11 @@ def average_precision(
 ) -> Precision:
     """AP over IoU .50:.05:.95.
 
-    The size of an object is its `area` in the ground truth where it has one, that of a detection the area of its
-    mask. (pycocotools takes the area of a result's `bbox` if it has one, so it agrees on results without.)
+    A detection's size is the area of its mask. (pycocotools and lvis take the area of a result's `bbox` if it has
+    one, so they agree on results without.)
 
     Args:
-        images: all images of the ground truth, those without detections or objects too.
+        images: all images of the ground truth, those without detections or objects too, by `evaluation_order`.
         rules: COCO's or LVIS's.
         kind: "segm" compares masks, "boundary" takes min(mask IoU, Boundary IoU) (Cheng et al., CVPR 2021).
         boundary_ratio: width of the boundary band as a share of the image diagonal.
@@ -133,8 +119,11 @@ def average_precision(
     objects = [[_Annotation(item, item.rle) for item in image.truths] for image in images]
     truth = COCO(_dataset(objects, images, rules), **silent)
     found = COCO(_dataset([_compared(image, rules) for image in images], images, rules), **silent)
-    make = COCOeval_faster if kind == "segm" else partial(_BoundaryCounting, boundary_ratio)
-    counting = make(truth, found, "segm", lvis_style=rules.is_lvis, **silent)
+    options = {"iouType": "segm", "lvis_style": rules.is_lvis, **silent}
+    if kind == "segm":
+        counting = _Counting(truth, found, **options)
+    else:
+        counting = _BoundaryCounting(boundary_ratio, truth, found, **options)
     if rules.is_lvis:
         counting.params.maxDets = [rules.limit]
     counting.run()
@@ -164,12 +153,11 @@ def _compared(image: EvaluatedImage, rules: Rules) -> list[_Annotation]:
     No mask is looked at where the image has no object of the detection's class, so it is left out there: with most
     of a detector's results that saves the work of decoding, and changes nothing (size and score are kept).
     """
-    detections = image.detections
-    # LVIS counts the highest scores of an image over all classes; COCO's limit is by class, in the library.
-    if rules.is_lvis and len(detections) > rules.limit:
-        order = np.argsort([-(item.instance.score or 0.0) for item in detections], kind="stable")
-        detections = [detections[position] for position in order[: rules.limit].tolist()]
+    detections = [image.detections[position] for position in counted_detections(image.detections, rules)]
     present = {item.instance.category_id for item in image.truths}
+    if rules.is_lvis:  # the library leaves these out too, but fails on an image that has no others
+        known = present.union(image.negative)
+        detections = [item for item in detections if item.instance.category_id in known]
     nothing = encode_rle(Mask(np.zeros((0, 0), np.uint8), 0, 0, image.height, image.width))
     return [_Annotation(item, item.rle if item.instance.category_id in present else nothing) for item in detections]
 
@@ -187,8 +175,9 @@ def _dataset(
                     "image_id": number,
                     "category_id": item.instance.category_id,
                     "segmentation": rle,
-                    "area": area_of(item),
+                    "area": item.area,
                     "iscrowd": int(item.instance.iscrowd),
+                    "is_ignored": int(item.is_ignored),
                     "score": item.instance.score,
                 }
             )
@@ -209,15 +198,6 @@ def _dataset(
         ],
         "annotations": annotations,
     }
-
-
-def area_of(item: CodedInstance) -> float:
-    """The size by which COCO sorts an instance into small, medium and large, in pixels."""
-    stated = item.instance.fields.get("area")
-    is_truth = item.instance.score is None
-    if is_truth and isinstance(stated, (int, float)) and not isinstance(stated, bool) and stated >= 0:
-        return float(stated)
-    return float(coco_mask.area(item.rle))
 
 
 def _say_nothing(*_: object) -> None:

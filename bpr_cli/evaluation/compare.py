@@ -8,21 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bpr_cli.evaluation.average_precision import EvaluatedImage, area_of
+from bpr_cli.evaluation.average_precision import EvaluatedImage
 from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
-from bpr_cli.evaluation.figures import InstanceChange, MaskScores, ObjectScores
+from bpr_cli.evaluation.checks import FEDERATED
+from bpr_cli.evaluation.figures import ImageId, InstanceChange, MaskScores, ObjectScores, printable
 from bpr_cli.evaluation.matching import (
     CodedInstance,
     best_detections,
     best_truths,
     same_class_ious,
     true_positives,
-    without_crowds,
+    without_ignored,
 )
+from bpr_cli.evaluation.rules import Rules, coded_detections, coded_objects, counted_detections, mask_area
 from bpr_cli.evaluation.upper_bound import true_near_boundary
 from bpr_cli.formats.records import ImageRecord, Instance
-from bpr_cli.formats.segmentation import compress_mask, decode_mask
-from bpr_cli.masks import Mask, encode_rle, intersection_over_union
+from bpr_cli.masks import Mask, decode_rle, encode_rle, intersection_over_union
 
 MATCHED = 0.5  # a detection's IoU with its object, before refinement, from which a change is counted
 
@@ -32,14 +33,14 @@ class CompareSettings:
     """How images are compared; see `evaluate`.
 
     Attributes:
-        limit: detections of a class that can be true positives.
+        rules: which objects and detections count.
         radii: of upper bounds, in pixels.
         group_by: field of the image record that names its group; None: each image is one.
     """
 
     boundary_ratio: float
     tolerance: float
-    limit: int
+    rules: Rules
     radii: tuple[int, ...]
     group_by: str | None
 
@@ -79,14 +80,14 @@ class ImageComparison:
 class _Instances:
     """One image's instances as RLE, and as masks where somebody asks."""
 
-    def __init__(self, instances: Sequence[Instance], height: int, width: int) -> None:
+    def __init__(self, coded: Sequence[CodedInstance], height: int, width: int) -> None:
         self.height, self.width = height, width
-        self.coded = [CodedInstance(instance, compress_mask(instance, height, width)) for instance in instances]
+        self.coded = coded
         self._masks: dict[int, Mask] = {}
 
     def mask(self, position: int) -> Mask:
         if position not in self._masks:
-            self._masks[position] = decode_mask(self.coded[position].instance, self.height, self.width)
+            self._masks[position] = decode_rle(self.coded[position].rle)
         return self._masks[position]
 
 
@@ -109,50 +110,70 @@ def compare_image(
     Raises:
         InputError: a broken segmentation, or one of another size.
     """
-    true, found = _Instances(truths, *size), _Instances(after, *size)
-    first = None if before is None else _Instances(before, *size)
+    true = _Instances(coded_objects(truths, *size, settings.rules), *size)
+    found = _Instances(coded_detections(after, *size), *size)
+    first = None if before is None else _Instances(coded_detections(before, *size), *size)
     deciding = found if first is None else first
     crowded_DT = same_class_ious(deciding.coded, true.coded)
-    ious_DT = without_crowds(crowded_DT, true.coded)
-    group = str(image.fields.get(settings.group_by, "")) if settings.group_by else str(image.id)
-    objects = []
-    for match in best_detections(ious_DT):
-        scores = [_scores(each, match.detection, true, match.truth, settings) for each in (found, first) if each]
-        objects.append(
-            ObjectScores(
-                image.id,
-                truths[match.truth].index,
-                after[match.detection].index,
-                scores[0],
-                scores[1] if first else None,
-                truths[match.truth].category_id or 0,
-                area_of(true.coded[match.truth]),
-                group,
-            )
-        )
-    changes = []
-    for match in best_truths(ious_DT, above=MATCHED) if first else ():
-        iou_after = intersection_over_union(found.mask(match.detection), true.mask(match.truth))
-        truth = truths[match.truth]
-        changes.append(
-            InstanceChange(
-                image.id,
-                after[match.detection].index,
-                truth.index,
-                match.iou,
-                iou_after,
-                truth.category_id or 0,
-                area_of(true.coded[match.truth]),
-                group,
-            )
-        )
+    ious_DT = without_ignored(crowded_DT, true.coded)
+    group = printable(image.id if settings.group_by is None else image.fields[settings.group_by])
     return ImageComparison(
         _on_image(image, found, true, same_class_ious(found.coded, true.coded) if first else crowded_DT, settings),
         _on_image(image, first, true, crowded_DT, settings) if first else None,
-        objects,
-        changes,
+        _object_scores(image.id, group, found, first, true, ious_DT, settings),
+        _changes(image.id, group, found, true, ious_DT) if first else [],
         [_bound(radius, image, deciding, true, ious_DT, settings) for radius in settings.radii],
     )
+
+
+def _object_scores(
+    image_id: ImageId,
+    group: str,
+    found: _Instances,
+    first: _Instances | None,
+    true: _Instances,
+    ious_DT: NDArray[np.float64],
+    settings: CompareSettings,
+) -> list[ObjectScores]:
+    """Each object with the detection that overlaps it most."""
+    objects = []
+    for match in best_detections(ious_DT):
+        truth = true.coded[match.truth]
+        objects.append(
+            ObjectScores(
+                image_id,
+                truth.instance.index,
+                found.coded[match.detection].instance.index,
+                _scores(found, match.detection, true, match.truth, settings),
+                _scores(first, match.detection, true, match.truth, settings) if first else None,
+                truth.instance.category_id or 0,
+                truth.area,
+                group,
+            )
+        )
+    return objects
+
+
+def _changes(
+    image_id: ImageId, group: str, found: _Instances, true: _Instances, ious_DT: NDArray[np.float64]
+) -> list[InstanceChange]:
+    """The detections that matched an object before, by `ious_DT`, and what they have now."""
+    changes = []
+    for match in best_truths(ious_DT, above=MATCHED):
+        truth = true.coded[match.truth]
+        changes.append(
+            InstanceChange(
+                image_id,
+                found.coded[match.detection].instance.index,
+                truth.instance.index,
+                match.iou,
+                intersection_over_union(found.mask(match.detection), true.mask(match.truth)),
+                truth.instance.category_id or 0,
+                truth.area,
+                group,
+            )
+        )
+    return changes
 
 
 def _on_image(
@@ -161,25 +182,24 @@ def _on_image(
     """The detections for AP, and the F-score of every true positive."""
     f_scores: dict[tuple[int, int], float] = {}
     contours = []
-    for step, matches in enumerate(true_positives(ious_DT, found.coded, true.coded, settings.limit)):
+    counted = counted_detections(found.coded, settings.rules)
+    detections = [found.coded[position] for position in counted]
+    for step, matches in enumerate(true_positives(ious_DT[counted], detections, true.coded, settings.rules.limit)):
         for match in matches:
-            pair = match.detection, match.truth
+            pair = counted[match.detection], match.truth
             if pair not in f_scores:
-                f_scores[pair] = contour_f_score(
-                    found.mask(match.detection), true.mask(match.truth), settings.tolerance
-                )
+                f_scores[pair] = contour_f_score(found.mask(pair[0]), true.mask(pair[1]), settings.tolerance)
             contours.append((true.coded[match.truth].instance.category_id or 0, step, f_scores[pair]))
-    return FileOnImage(_evaluated(image, found, true), contours)
+    return FileOnImage(_evaluated(image, found, true, settings.rules), contours)
 
 
-def _evaluated(image: ImageRecord, found: _Instances, true: _Instances) -> EvaluatedImage:
+def _evaluated(image: ImageRecord, found: _Instances, true: _Instances, rules: Rules) -> EvaluatedImage:
     return EvaluatedImage(
         true.height,
         true.width,
         true.coded,
         found.coded,
-        image.fields.get("neg_category_ids", ()),
-        image.fields.get("not_exhaustive_category_ids", ()),
+        *((image.fields.get(name) or () for name in FEDERATED) if rules.is_lvis else ()),
     )
 
 
@@ -197,9 +217,10 @@ def _bound(
     for match in best_truths(ious_DT):
         mask = true_near_boundary(found.mask(match.detection), true.mask(match.truth), radius)
         mixed[match.detection] = mask
-        coded[match.detection] = replace(coded[match.detection], rle=encode_rle(mask))
+        rle = encode_rle(mask)
+        coded[match.detection] = replace(coded[match.detection], rle=rle, area=mask_area(rle))
     scores = [_compared(mixed[match.detection], true.mask(match.truth), settings) for match in best_detections(ious_DT)]
-    return BoundOnImage(replace(_evaluated(image, found, true), detections=coded), scores)
+    return BoundOnImage(replace(_evaluated(image, found, true, settings.rules), detections=coded), scores)
 
 
 def _scores(found: _Instances, detection: int, true: _Instances, truth: int, settings: CompareSettings) -> MaskScores:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bpr_cli.evaluation.average_f import ContourTally
-from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, Rules, average_precision
+from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, average_precision
 from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth, frame_size
 from bpr_cli.evaluation.cityscapes import official_precision
 from bpr_cli.evaluation.compare import BoundOnImage, CompareSettings, FileOnImage, ImageComparison, compare_image
@@ -25,9 +25,11 @@ from bpr_cli.evaluation.figures import (
     Scored,
     UpperBound,
     mean,
+    printable,
 )
 from bpr_cli.evaluation.inputs import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.matching import THRESHOLDS
+from bpr_cli.evaluation.rules import Rules, evaluation_order
 from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.files import PathLike
 from bpr_cli.formats import cityscapes
@@ -92,11 +94,11 @@ def evaluate_inputs(
     is_cityscapes = truth.kind == cityscapes.TRUTH
     usual = CITYSCAPES_BAND if is_cityscapes else BAND
     ratio = usual if settings.boundary_ratio is None else settings.boundary_ratio
-    how = CompareSettings(ratio, settings.tolerance, rules.limit, settings.upper_bounds, settings.group_by)
+    how = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by)
 
     comparisons = _compare(truth, after, before, how, quiet)
     objects = tuple(item for comparison in comparisons for item in comparison.objects)
-    names = {category: truth.categories.get(category, str(category)) for category in rules.categories}
+    names = {category: printable(truth.categories.get(category, category)) for category in rules.categories}
     work = _AveragePrecisions(rules, ratio, files=2 if before else 1, bounds=len(how.radii), quiet=quiet)
     with work:
         scored = work.score([item.after for item in comparisons], [item.after for item in objects], names)
@@ -115,7 +117,7 @@ def evaluate_inputs(
         scored_baseline,
         images=len(truth.images),
         detections=after.count,
-        truths=sum(not instance.iscrowd for entry in truth.images for instance in entry.instances),
+        truths=sum(category.truths for category in scored.categories),
         objects=objects,
         changes=tuple(sorted((c for item in comparisons for c in item.changes), key=lambda change: change.index)),
         upper_bounds=bounds,
@@ -140,7 +142,7 @@ def _compare(
     entries_after, entries_before = _by_image(after), _by_image(before)
     comparisons = []
     with progress_bar(len(truth.images), "compare masks", "image", quiet=quiet) as bar:
-        for entry in truth.images:
+        for entry in sorted(truth.images, key=lambda entry: evaluation_order(entry.image)):
             image_id = entry.image.id
             comparisons.append(
                 compare_image(
@@ -175,7 +177,7 @@ class _AveragePrecisions:
         counts = dict.fromkeys(names, 0)
         for image in images:
             for item in image.evaluated.truths:
-                if not item.instance.iscrowd and item.instance.category_id is not None:
+                if not item.is_ignored and item.instance.category_id is not None:
                     counts[item.instance.category_id] += 1
         tally = ContourTally(len(THRESHOLDS))
         for image in images:

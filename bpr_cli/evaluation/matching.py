@@ -17,10 +17,19 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)  # COCO's; linspace, as its rounding dec
 
 @dataclass(frozen=True, slots=True)
 class CodedInstance:
-    """An instance with its mask as compressed RLE of the image's size."""
+    """An instance with its mask.
+
+    Attributes:
+        rle: compressed, of the image's size.
+        area: by which COCO sorts it into small, medium and large, in pixels: an object's `area` in the ground truth
+            if it has one, else its mask's.
+        is_ignored: an object that nobody has to find, and that makes no detection wrong (`rules.coded_objects`).
+    """
 
     instance: Instance
     rle: RLE
+    area: float
+    is_ignored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +65,9 @@ def same_class_ious(detections: Sequence[CodedInstance], truths: Sequence[CodedI
     return ious_DT
 
 
-def without_crowds(ious_DT: NDArray[np.float64], truths: Sequence[CodedInstance]) -> NDArray[np.float64]:
-    """The same with 0 for every crowd."""
-    crowds_T = np.array([truth.instance.iscrowd for truth in truths], bool)
-    return np.where(crowds_T, 0.0, ious_DT)
+def without_ignored(ious_DT: NDArray[np.float64], truths: Sequence[CodedInstance]) -> NDArray[np.float64]:
+    """The same with 0 for every ignored object."""
+    return np.where(np.array([truth.is_ignored for truth in truths], bool), 0.0, ious_DT)
 
 
 def best_detections(ious_DT: NDArray[np.float64]) -> list[Match]:
@@ -91,7 +99,7 @@ def true_positives(
     """The true positives of one image at each of `THRESHOLDS`, matched by COCO's rules for AP.
 
     In each class the detections take turns by falling score; each takes the free object that it overlaps most,
-    if that IoU reaches the threshold. A detection that only reaches a crowd is none.
+    if that IoU reaches the threshold. A detection that only reaches an ignored object is none.
 
     Args:
         ious_DT: what `same_class_ious` gave.
@@ -103,13 +111,13 @@ def true_positives(
     """
     found: list[list[Match]] = [[] for _ in THRESHOLDS]
     kinds_T = np.array([truth.instance.category_id for truth in truths])
-    crowds_T = np.array([truth.instance.iscrowd for truth in truths], bool)
+    ignored_T = np.array([truth.is_ignored for truth in truths], bool)
     kinds_D = np.array([detection.instance.category_id for detection in detections])
     scores_D = np.array([detection.instance.score for detection in detections], float)
-    for kind in np.unique(kinds_T[~crowds_T]):
+    for kind in np.unique(kinds_T[~ignored_T]):
         rows = np.flatnonzero(kinds_D == kind)
         rows = rows[np.argsort(-scores_D[rows], kind="stable")][:limit]
-        columns = np.flatnonzero((kinds_T == kind) & ~crowds_T)
+        columns = np.flatnonzero((kinds_T == kind) & ~ignored_T)
         ious_RC = ious_DT[np.ix_(rows, columns)]
         for matches, threshold in zip(found, THRESHOLDS.tolist(), strict=True):
             for row, column in _take_turns(ious_RC, threshold):

@@ -18,11 +18,11 @@ from bpr_cli.evaluation.matching import (
     best_truths,
     same_class_ious,
     true_positives,
-    without_crowds,
+    without_ignored,
 )
+from bpr_cli.evaluation.rules import Rules, coded_detections, coded_objects
 from bpr_cli.formats import read_results
 from bpr_cli.formats.records import Instance
-from bpr_cli.formats.segmentation import compress_mask
 from bpr_cli.masks import crop_mask, encode_rle
 from tests.evaluation.made import HEIGHT, WIDTH, made_set
 
@@ -30,7 +30,7 @@ from tests.evaluation.made import HEIGHT, WIDTH, made_set
 def stripe(left: int, width: int = 10, category: int = 1, crowd: bool = False) -> CodedInstance:
     rle = encode_rle(crop_mask(np.ones((10, width), np.uint8), left, 5, 30, 60))
     instance = Instance(0, 1, rle, category, 0.5, crowd, {}, Path("made.json"))
-    return CodedInstance(instance, rle)
+    return CodedInstance(instance, rle, 10.0 * width, is_ignored=crowd)
 
 
 def test_ious_are_those_of_the_masks_and_zero_across_categories() -> None:
@@ -38,7 +38,7 @@ def test_ious_are_those_of_the_masks_and_zero_across_categories() -> None:
     ious_DT = same_class_ious([stripe(0), stripe(5), stripe(5, category=2), stripe(0, category=7)], truths)
     inside = 1.0  # of a crowd, the share of the detection that lies in it
     assert ious_DT == pytest.approx(np.array([[1, 0, inside], [1 / 3, 0, inside], [0, 1 / 3, 0], [0, 0, 0]]))
-    assert without_crowds(ious_DT, truths)[:, 2].tolist() == [0, 0, 0, 0]
+    assert without_ignored(ious_DT, truths)[:, 2].tolist() == [0, 0, 0, 0]
 
 
 def test_each_object_gets_the_detection_that_overlaps_it_most() -> None:
@@ -83,10 +83,10 @@ def test_true_positives_are_those_of_pycocotools(tmp_path: Path, limit: int) -> 
     found = set()
     detections = {entry.image.id: entry.instances for entry in read_results(results).images}
     for entry in read_results(gt).images:
-        coded = [
-            [CodedInstance(item, compress_mask(item, HEIGHT, WIDTH)) for item in instances]
-            for instances in (detections.get(entry.image.id, ()), entry.instances)
-        ]
+        coded = (
+            coded_detections(detections.get(entry.image.id, ()), HEIGHT, WIDTH),
+            coded_objects(entry.instances, HEIGHT, WIDTH, Rules([1, 2, 3])),
+        )
         for step, matches in enumerate(true_positives(same_class_ious(*coded), *coded, limit)):
             for match in matches:
                 detection, truth = coded[0][match.detection].instance, coded[1][match.truth].instance

@@ -40,12 +40,14 @@ class RefineSummary:
         changed: detections whose mask is another than before.
         patches: patches that went through the network.
         skipped: what was left as it was because it could not be used (`skip_bad`), a line each.
+        engine: what computed, in which precision and where (`Refiner.engine`).
     """
 
     instances: int
     changed: int
     patches: int
     skipped: tuple[str, ...]
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def refine(
     segmentations, changed, patches = _refine_masks(refiner, results, paths, skipped, skip_bad, quiet)
     with refiner.timing("write"):
         write_results(results, segmentations, output)
-    return RefineSummary(results.count, changed, patches, tuple(skipped))
+    return RefineSummary(results.count, changed, patches, tuple(skipped), refiner.engine)
 
 
 def _refine_masks(

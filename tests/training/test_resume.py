@@ -19,6 +19,7 @@ from bpr_cli.training import train as training
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.run_folder import LOCK_FILE
 from tests.conftest import ROOT
+from tests.training.states import equal, log_of, state_of
 
 SMALL = {"steps": 2, "batch_size": 2, "input_size": 32}
 
@@ -26,26 +27,6 @@ SMALL = {"steps": 2, "batch_size": 2, "input_size": 32}
 def train(shards, out, *, resume=False, recipe=None, save_every=1, **options):
     chosen = choose_recipe("default", **{**SMALL, **(recipe or {})})
     return training.train([shards], out, chosen, workers=0, save_every=save_every, resume=resume, quiet=True, **options)
-
-
-def log_of(folder):
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "patches_per_second"} for row in rows]
-
-
-def equal(first, second):
-    """Of whatever a saved state holds."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second
-
-
-def state_of(folder):
-    return torch.load(folder / "last.pt", weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -186,87 +167,29 @@ def test_what_a_killed_run_left_half_written_is_removed(shard_folder, run):
     assert not list(run.rglob("*.part"))
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 400, b'{"recipe": ', b"\xff\xfe"])
-def test_a_run_json_that_a_power_cut_took_is_written_again_from_the_state(shard_folder, run, content):
+def test_a_run_json_that_a_power_cut_took_is_written_again_from_the_state(shard_folder, run):
     whole = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_bytes(content)
+    (run / "run.json").write_bytes(b"\0" * 400)
     train(shard_folder, run, resume=True)
     assert json.loads((run / "run.json").read_text()) == whole
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "[1]", "3", "{}", '{"recipe": 3}', '{"recipe": {}, "patches": {}}',
-        '{"recipe": {}, "precision": "fp32", "shards": [3], "init": null}',
-    ],
-)  # fmt: skip
-def test_a_foreign_run_json_is_named(shard_folder, run, content):
-    (run / "run.json").write_text(content)
-    for resume in (True, False):
-        with pytest.raises(InputError, match=r"run\.json"):
-            train(shard_folder, run, resume=resume)
-    (run / "last.pt").unlink()
-    with pytest.raises(InputError, match=r"run\.json"):
-        train(shard_folder, run)
-
-
-@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[: len(c) // 2], lambda c: b"no state", lambda c: c[:3]])
-def test_with_a_broken_state_the_run_begins_again_and_gets_to_the_same_end(shard_folder, run, finished, damage):
-    (run / "last.pt").write_bytes(damage((run / "last.pt").read_bytes()))
-    if (run / "last.pt").stat().st_size:
-        with pytest.warns(UserWarning, match=r"last\.pt.* cannot be read"):
-            train(shard_folder, run, resume=True)
-    else:
+def test_with_a_broken_state_the_run_begins_again_and_gets_to_the_same_end(shard_folder, run, finished):
+    (run / "last.pt").write_bytes((run / "last.pt").read_bytes()[:5_000_000])
+    with pytest.warns(UserWarning, match=r"last\.pt.* cannot be read"):
         train(shard_folder, run, resume=True)
     assert equal(state_of(run), state_of(finished))
     assert log_of(run) == log_of(finished)
 
 
-def changed_states():
-    def without_a_weight(state):
-        state["network"].popitem()
-        return state
-
-    def of_another_optimiser(state):
-        state["optimizer"] = {"state": {}, "param_groups": []}
-        return state
-
-    def of_another_shape(state):
-        first = state["optimizer"]["state"][0]
-        first["exp_avg"] = first["exp_avg"][:1]
-        return state
-
-    yield "only a step", lambda state: {"step": 3}
-    yield "a list", lambda state: [1]
-    yield "a tensor", lambda state: torch.zeros(3)
-    yield "a weight missing", without_a_weight
-    yield "another optimiser", of_another_optimiser
-    yield "another shape", of_another_shape
-    yield "another run", lambda state: {**state, "run": {**state["run"], "precision": "bf16"}}
-    yield "a step beyond the last", lambda state: {**state, "step": 99}
-    yield "no number of steps", lambda state: {**state, "step": "1"}
-    yield "odd scores", lambda state: {**state, "best": {"mood": 1.0}}
-    yield "no dictionary of weights", lambda state: {**state, "network": 3}
-
-
-@pytest.mark.parametrize(("name", "change"), list(changed_states()), ids=[name for name, _ in changed_states()])
-def test_a_state_of_another_kind_is_named_and_let_be(shard_folder, run, name, change):
-    torch.save(change(state_of(run)), run / "last.pt")
+def test_a_state_of_another_kind_is_named_and_let_be(shard_folder, run):
+    state = state_of(run)
+    state["network"].popitem()
+    torch.save(state, run / "last.pt")
     before = (run / "last.pt").read_bytes()
     with pytest.raises(InputError, match=r"last\.pt.*not one of this run"):
         train(shard_folder, run, resume=True)
     assert (run / "last.pt").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    "tail", [b'{"step": 2, "kind"', b"\0" * 40, b"\xff\xfe\n", b"[1]\n", b'{"step": "two"}\n', b"[" * 100_000]
-)
-def test_broken_lines_of_the_log_are_dropped(shard_folder, run, finished, tail):
-    with (run / "log.jsonl").open("ab") as stream:
-        stream.write(tail)
-    train(shard_folder, run, resume=True)
-    assert log_of(run) == log_of(finished)
 
 
 def test_a_manifest_that_was_written_anew_over_the_same_shards_is_no_other_run(shard_folder, run, tmp_path):

@@ -32,6 +32,7 @@ MEMBERS = ("image.png", "coarse.png", "target.png", "json")
 SPLITS = ("train", "val")
 LARGEST_SIDE = 4096  # px of a patch; what claims to be larger is broken, and would take gigabytes
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIZE_AT = 16  # bytes before a PNG's width and height
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,6 +126,24 @@ class ShardReader:
         if not isinstance(record, dict):
             raise _broken(shard, "a patch's record is no JSON object")
         return record
+
+    def check_sides(self, side: int) -> None:
+        """Look at every patch's PNG headers.
+
+        Raises:
+            InputError: an image or a mask is not `side` x `side` pixels; names its shard.
+        """
+        for number, shard in enumerate(self.shards):
+            with shard.open("rb", buffering=0) as stream:
+                for offset in self._members[self._shard_of == number, :3, 0].ravel():
+                    stream.seek(int(offset) + PNG_SIZE_AT)
+                    found = struct.unpack(">II", stream.read(8).ljust(8, b"\0"))
+                    if found != (side, side):
+                        raise InputError(
+                            f"a patch is {found[0]} x {found[1]} px, those of this folder should be {side} x {side}",
+                            file=shard,
+                            remedy="Extract the patches again",
+                        )
 
     def _read(self, index: int, count: int) -> list[bytes]:
         shard = self.shards[self._shard_of[index]]

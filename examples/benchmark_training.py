@@ -25,7 +25,7 @@ from bpr_cli.network import hrnet
 from bpr_cli.network.devices import choose_device
 from bpr_cli.network.inputs import prepare
 from bpr_cli.shards import list_shards
-from bpr_cli.training.batches import PatchDataset, StepSampler, training_loader
+from bpr_cli.training.batches import PatchDataset, StepSampler, training_batches
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.train import LOG_EVERY, train
 
@@ -65,8 +65,8 @@ def loader_alone(shards: list[Path], batch_size: int, workers: int) -> float:
     """Patches a second that reach the training process."""
     dataset = PatchDataset(shards)
     warm, steps = 20, 200
-    loader = training_loader(dataset, StepSampler(len(dataset), batch_size, warm + steps, 0), workers, False)
-    for step, _ in enumerate(loader):
+    batches = training_batches(dataset, StepSampler(len(dataset), batch_size, warm + steps, 0), workers, False)
+    for step, _ in enumerate(batches):
         if step == warm:
             start = time.perf_counter()
     return (steps - 1) * batch_size / (time.perf_counter() - start)

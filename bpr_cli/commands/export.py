@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bpr_cli.commands.options import MODEL_HELP, console
+from bpr_cli.commands.options import MODEL_HELP, console, print_error
 
 
 def export(
@@ -37,14 +37,18 @@ def export(
 
     [bold]bpr export[/] --model runs/first --int8 shards/train -o runs/first/best/int8.xml
     """
+    from bpr_cli.network.export import ExportError, export_int8
     from bpr_cli.network.export import export as run
-    from bpr_cli.network.export import export_int8
     from bpr_cli.refining.speed import DEFAULT_MODELS
 
     model = model or DEFAULT_MODELS[-1]
-    if int8 is None:
-        told = f"largest difference from torch {run(model, output):.1e}"
-    else:
-        exact, rounded = export_int8(model, output, int8)
-        told = f"mean IoU of patches {100 * exact:.2f} in float32, {100 * rounded:.2f} in 8 bits"
+    try:
+        if int8 is None:
+            told = f"largest difference from torch {run(model, output):.1e}"
+        else:
+            exact, rounded = export_int8(model, output, int8)
+            told = f"mean IoU of patches {100 * exact:.2f} in float32, {100 * rounded:.2f} in 8 bits"
+    except ExportError as error:
+        print_error("nothing was written", error)
+        raise typer.Exit(1) from None
     console.print(f"{told} -> {output}", highlight=False, soft_wrap=True)

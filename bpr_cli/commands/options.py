@@ -21,7 +21,7 @@ PATCHES, SPEED, INPUT, FIGURES = "Patches", "Device and speed", "Input and outpu
 
 # Written out, so that --help need not load torch; a test holds them against the modules that decide.
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-EngineName = Literal["auto", "torch", "openvino"]
+EngineName = Literal["auto", "torch", "openvino", "cuda-graphs"]
 SpeedName = Literal["fast", "balanced", "best"]
 BlendName = Literal["uniform", "hann"]
 SchemeName = Literal["dense", "grid", "instance"]
@@ -57,7 +57,10 @@ Precision = Annotated[
 ]
 Engine = Annotated[
     EngineName,
-    typer.Option(help="auto takes OpenVINO on a CPU if it is installed.", rich_help_panel=SPEED),
+    typer.Option(
+        help="auto takes OpenVINO on a CPU if it is installed; cuda-graphs is torch with CUDA graphs, untried as yet.",
+        rich_help_panel=SPEED,
+    ),
 ]
 MODEL_HELP = (
     "A model that ships (see bpr models), a training run's folder, a .safetensors file, or a .pth of the paper's "

@@ -122,7 +122,8 @@ def refine(
             quiet=quiet,
         )
     console.print(
-        f"{summary.instances} instances, {summary.changed} changed, {summary.patches} patches -> {output}",
+        f"{summary.instances} instances, {summary.changed} changed, {summary.patches} patches ({summary.engine}) "
+        f"-> {output}",
         highlight=False,
         soft_wrap=True,
     )

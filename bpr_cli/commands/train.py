@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,29 +30,40 @@ def train(
         str | None,
         typer.Option(help="Model whose weights to begin from; default: random.", rich_help_panel=INPUT),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="default, or paper.")] = "default",
+    recipe: Annotated[Literal["default", "paper"], typer.Option(help="Where all that is not given comes from.")] = (
+        "default"
+    ),
     network: Annotated[
-        str | None,
-        typer.Option(help="hrnet-w18-small, hrnet-w18, hrnet-w32 or hrnet-w48.", show_default=False),
+        Literal["hrnet-w18-small", "hrnet-w18", "hrnet-w32", "hrnet-w48"] | None,
+        typer.Option(help="Default: that of --init, or of the recipe.", show_default=False),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default=False)] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps.", show_default=False, min=1)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Patches a step, over all processes.", show_default=False)
+        int | None, typer.Option(help="Patches a step, over all processes.", show_default=False, min=2)
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False)] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default=False, min=0.0)] = None,
     input_size: Annotated[
-        int | None, typer.Option(help="Side to which patches are enlarged, px.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Side to which patches are enlarged, px. Default: that of --init, or of the network.",
+            show_default=False,
+            min=32,
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Weights, order, augmentation.", show_default=False)] = None,
-    validate_every: Annotated[int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED)] = 500,
-    save_every: Annotated[int, typer.Option(help="Steps between saved states.", rich_help_panel=SPEED)] = 250,
+    seed: Annotated[int | None, typer.Option(help="Weights, order, augmentation.", show_default=False, min=0)] = None,
+    validate_every: Annotated[int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED, min=1)] = 500,
+    save_every: Annotated[int, typer.Option(help="Steps between saved states.", rich_help_panel=SPEED, min=1)] = 250,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto, fp32, bf16 or fp16; auto takes what the device gains from.")
+        Literal["auto", "fp32", "bf16", "fp16"],
+        typer.Option(
+            help="auto takes what the device surely gains from; fp16 (CUDA) scales the loss.", rich_help_panel=SPEED
+        ),
     ] = "auto",
     workers: Annotated[
         int | None,
         typer.Option(
+            min=0,
             help="Processes that read patches.",
             show_default="1; with a GPU one for each core, 8 at most",
             rich_help_panel=SPEED,
@@ -69,14 +80,17 @@ def train(
 
     [bold]torchrun --nproc-per-node 4 -m bpr_cli train[/] --patches shards/ -o runs/first
 
-    What --network to --seed leave out is as the recipe has it. Killed, it goes on with --resume.
+    What --network to --seed leave out is as the recipe has it. Killed, it goes on with --resume and the
+    same options.
     """
+    from bpr_cli.network.checkpoint import load_config
     from bpr_cli.training.recipe import choose_recipe
     from bpr_cli.training.train import TrainingDivergedError
     from bpr_cli.training.train import train as run
 
+    start = None if init is None else load_config(init)
     chosen = choose_recipe(
-        recipe, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed
+        recipe, start, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed
     )
     try:
         summary = run(
@@ -104,4 +118,9 @@ def train(
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"weights -> {summary.weights}; use them with --model {output}", highlight=False, soft_wrap=True)
+    console.print(
+        f"weights, trained in {summary.precision} on {summary.device} -> {summary.weights}; use them with "
+        f"--model {output}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -7,6 +7,8 @@ authors are read as well, by torch's weights-only reader: nothing in them is eve
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import pickle
 import re
@@ -24,12 +26,14 @@ from torch import Tensor, nn
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.network.hrnet import CONFIGS, INPUT_STRIDE, HRNetSegmenter
+from bpr_cli.patches import SCHEMES
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 INT8_FILE = "int8.xml"  # and int8.bin: the same network in 8 bits, for OpenVINO (`bpr export --int8`)
 METADATA_KEY = "bpr"  # of the safetensors metadata; the value is config.json's text
+LARGEST_SIDE = 2048  # px; far beyond what has been trained, and a batch of it would take all memory
 NAMED = 3  # weights that an error message names before it only counts
 
 
@@ -42,6 +46,7 @@ class ModelConfig:
         input_size: side in pixels to which patches are resized; a multiple of 32.
         patch_size: side in pixels of the patch that is pasted back.
         padding: pixels of context on each side of the patch, shown to the network, not pasted back.
+        scheme: how the patches lay that it was trained on (`patches.SCHEMES`); None: not recorded.
 
     Raises:
         InputError: a value is out of range.
@@ -51,24 +56,30 @@ class ModelConfig:
     input_size: int = 128
     patch_size: int = 64
     padding: int = 0
+    scheme: str | None = None
 
     def __post_init__(self) -> None:
-        if self.network not in CONFIGS:
+        if not isinstance(self.network, str) or self.network not in CONFIGS:
             raise InputError(f"network is {self.network!r}", remedy=f"Choose from {', '.join(CONFIGS)}")
         sizes = {name: getattr(self, name) for name in ("input_size", "patch_size", "padding")}
         for name, value in sizes.items():
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InputError(f"{name} is {value!r}, not an integer")
+            if value > LARGEST_SIDE:
+                raise InputError(f"{name} is {value}", remedy=f"Choose {LARGEST_SIDE} or less")
         if self.input_size < INPUT_STRIDE or self.input_size % INPUT_STRIDE:
             raise InputError(f"input_size is {self.input_size}", remedy=f"Choose a multiple of {INPUT_STRIDE}")
         if self.patch_size < 1:
             raise InputError(f"patch_size is {self.patch_size}", remedy="Choose 1 or more")
         if self.padding < 0:
             raise InputError(f"padding is {self.padding}", remedy="Choose 0 or more")
+        if self.scheme is not None and self.scheme not in SCHEMES:
+            raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
 
     def to_json(self) -> str:
         """The text of config.json."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+        values = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, file: Path) -> ModelConfig:
@@ -79,7 +90,7 @@ class ModelConfig:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"the model's config is not JSON ({error})", file=file) from error
         if not isinstance(values, dict):
             raise InputError("the model's config is not a JSON object", file=file)
@@ -118,6 +129,7 @@ def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, h
 
     Raises:
         InputError: the folder cannot be made or written to.
+        OSError: the disk is full or the like.
     """
     path = Path(path)
     tensors = {}
@@ -129,7 +141,10 @@ def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, h
     weights = path if single else path / WEIGHTS_FILE
     ensure_folder(weights.parent)
     with replacing(weights) as temporary:
-        save_file(tensors, temporary, metadata={METADATA_KEY: config.to_json()})
+        try:
+            save_file(tensors, temporary, metadata={METADATA_KEY: config.to_json()})
+        except SafetensorError as error:
+            raise OSError(errno.EIO, f"the weights could not be written ({error})", str(weights)) from error
     if not single:
         with replacing(path / CONFIG_FILE) as temporary:
             temporary.write_text(config.to_json(), encoding="utf-8")
@@ -182,15 +197,7 @@ def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") 
             or of another shape.
     """
     path = resolve(name_or_path)
-    tensors, metadata = _read(path)
-    sibling = path.with_name(CONFIG_FILE)
-    if path.name == WEIGHTS_FILE and sibling.is_file():
-        config = ModelConfig.from_json(sibling.read_text(encoding="utf-8"), sibling)
-    elif METADATA_KEY in metadata:
-        config = ModelConfig.from_json(metadata[METADATA_KEY], path)
-    else:
-        tensors = _without_training_parts(tensors)
-        config = _deduce_config(tensors, path)
+    tensors, config = _tensors_and_config(path)
     network = _empty_network(config.network)
     expected = network.state_dict()
     _check(tensors, expected, config.network, path)
@@ -198,6 +205,43 @@ def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") 
     # Assigned, not copied: the empty network has no memory of its own and drew no random weights.
     network.load_state_dict(converted, assign=True)
     return network.eval(), config
+
+
+def load_config(name_or_path: str | PathLike[str]) -> ModelConfig:
+    """What a model expects, its weights unchecked; `name_or_path` and errors as in `load`."""
+    return _tensors_and_config(resolve(name_or_path))[1]
+
+
+def hash_weights(module: nn.Module, start: str = "") -> str:
+    """Tells networks apart by the names and values of their weights, in whatever form they lie on disk.
+
+    Args:
+        module: any network; float16 on disk and the same numbers as float32 in memory hash alike.
+        start: what else shall count, as text.
+    """
+    digest = hashlib.sha256(start.encode())
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _tensors_and_config(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
+    tensors, metadata = _read(path)
+    sibling = path.with_name(CONFIG_FILE)
+    if path.name == WEIGHTS_FILE and sibling.is_file():
+        return tensors, ModelConfig.from_json(_read_text(sibling), sibling)
+    if METADATA_KEY in metadata:
+        return tensors, ModelConfig.from_json(metadata[METADATA_KEY], path)
+    tensors = _without_training_parts(tensors)
+    return tensors, _deduce_config(tensors, path)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"the model's config is not text ({error})", file=path) from error
 
 
 def _choices() -> str:
@@ -223,7 +267,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    # Broken headers end in many ways: kinds of number that torch has not, sizes beyond all memory.
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
         raise InputError(
             f"neither a whole safetensors file nor a PyTorch checkpoint ({error})",
             file=path,
@@ -251,9 +296,13 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             remedy="Copy or download it again",
         ) from error
     weights = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(_is_plain_tensor(value) for value in weights.values()):
         raise InputError("the PyTorch checkpoint holds no state_dict of weights", file=path, remedy=_choices())
     return {str(key): tensor for key, tensor in weights.items()}
+
+
+def _is_plain_tensor(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
 
 
 def _without_training_parts(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -282,12 +331,13 @@ def _deduce_config(tensors: Mapping[str, Tensor], path: Path) -> ModelConfig:
 
 
 def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str, path: Path) -> None:
-    """InputError unless names, shapes and kinds of number are exactly the network's."""
+    """InputError unless names, shapes and kinds of number are exactly the network's, and all values numbers."""
     shared = [key for key in expected if key in tensors]
     problems = [
         ("missing", [key for key in expected if key not in tensors]),
         ("unknown", [key for key in tensors if key not in expected]),
         ("of another shape", [_shapes(key, tensors, expected) for key in shared if _differs(key, tensors, expected)]),
+        ("not finite", [key for key in shared if not _is_finite(tensors[key].to(expected[key].dtype))]),
     ]
     told = "; ".join(f"{len(found)} weights {what} ({_first(found)})" for what, found in problems if found)
     if told:
@@ -299,6 +349,10 @@ def _differs(key: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Ten
         tensors[key].shape != expected[key].shape
         or tensors[key].is_floating_point() != expected[key].is_floating_point()
     )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
 
 
 def _shapes(key: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:

@@ -16,14 +16,15 @@ from bpr_cli.errors import InputError, to_install
 from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
 from bpr_cli.network.devices import INT8, choose_device
 
-ENGINES = ("auto", "torch", "openvino")
+CUDA_GRAPHS = "cuda-graphs"
+ENGINES = ("auto", "torch", "openvino", CUDA_GRAPHS)
 
 
 class Engine(Protocol):
     """A network made ready for inference.
 
     Attributes:
-        name: "torch" or "openvino".
+        name: "torch", "openvino" or "cuda-graphs".
         device: where it computes.
         precision: "fp32", "bf16", "fp16" or "int8".
     """
@@ -54,6 +55,9 @@ class Network(NamedTuple):
     engine: Engine
     config: ModelConfig
 
+    def __str__(self) -> str:
+        return f"{self.engine.name} {self.engine.precision} on {self.engine.device}"
+
 
 def open_network(
     name_or_path: str | PathLike[str], device: str = "auto", precision: str = "auto", engine: str = "auto"
@@ -65,7 +69,7 @@ def open_network(
             authors.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "auto", "fp32", "bf16", "fp16", or "int8" with OpenVINO.
-        engine: "auto" (OpenVINO on CPUs where it is installed, else torch), "torch", "openvino".
+        engine: one of ENGINES, see `open_engine`.
 
     Raises:
         InputError: no such model, device or engine, or a broken file.
@@ -91,7 +95,8 @@ def open_engine(
         device: where to run it.
         precision: see `devices.autocast_dtype`; or "int8", for OpenVINO alone, whose "auto" takes it where there
             is an `int8` file.
-        name: one of ENGINES. "auto" takes OpenVINO on CPUs where it is installed, else torch.
+        name: one of ENGINES. "auto" takes OpenVINO on CPUs where it is installed, else torch. "cuda-graphs", torch
+            that replays batches as CUDA graphs (`recording`), has not been tried on a GPU yet.
         int8: the network's 8-bit form (`checkpoint.int8_file`).
 
     Raises:
@@ -104,6 +109,8 @@ def open_engine(
         raise InputError("OpenVINO is not installed", remedy=f"{to_install('openvino')}, or use --engine torch")
     if name == "openvino" and device.type != "cpu":
         raise InputError(f"OpenVINO runs on CPUs here, not on {device}", remedy="Use --device cpu or --engine torch")
+    if name == CUDA_GRAPHS and device.type != "cuda":
+        raise InputError(f"CUDA graphs run on CUDA, not on {device}", remedy="Use --device cuda or --engine torch")
     # Imported here: each costs a start-up that the other's users need not wait for.
     if name == "openvino" or (name == "auto" and has_openvino and device.type == "cpu"):
         from bpr_cli.network.openvino_engine import OpenVinoEngine
@@ -113,4 +120,4 @@ def open_engine(
         raise InputError("int8 is for OpenVINO on a CPU", remedy=f"{to_install('openvino')}, or use --precision auto")
     from bpr_cli.network.torch_engine import TorchEngine
 
-    return TorchEngine(module, config, device, precision)
+    return TorchEngine(module, config, device, precision, cuda_graphs=name == CUDA_GRAPHS)

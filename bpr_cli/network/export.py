@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,23 +11,28 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError, to_install
-from bpr_cli.files import ensure_folder
+from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.locks import holding
 from bpr_cli.network.checkpoint import load
 from bpr_cli.network.devices import INT8
 from bpr_cli.network.graph import INPUTS, OUTPUT, PatchGraph
 
 INT8_LOSS = 0.002  # of mean IoU, that 8 bits may cost; the shipped models lose 0.0005
 TOLERANCE = 1e-3  # of a probability: float32 leaves 5e-7 for trained weights, 2e-4 for random ones, bfloat16 7e-3
+TEMPORARY, LOCK = ".export-", ".lock"  # folders of running exports, each with a lock in it
 CHECKED_BATCHES = (1, 3)  # two, so that a batch size frozen into the graph is noticed
 
 Run = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+
+
+class ExportError(RuntimeError):
+    """The exported model does not compute what it was made from."""
 
 
 def export(model: str | PathLike[str], output: Path) -> float:
@@ -42,7 +48,8 @@ def export(model: str | PathLike[str], output: Path) -> float:
     Raises:
         InputError: no such model, another suffix, what the format needs is not installed, or the folder cannot be
             written to.
-        RuntimeError: the exported model computes something else; nothing is written then.
+        ExportError: the exported model computes something else; nothing is written then.
+        OSError: the disk is full or the like.
     """
     writers = {".onnx": (_write_onnx, ("onnx", "onnxscript", "onnxruntime")), ".xml": (_write_openvino, ("openvino",))}
     if output.suffix not in writers:
@@ -57,7 +64,7 @@ def export(model: str | PathLike[str], output: Path) -> float:
         run = write(graph, temporary)
         difference = _largest_difference(graph, run)
         if difference > TOLERANCE:
-            raise RuntimeError(f"the exported model differs from torch by {difference:.1e}")
+            raise ExportError(f"the exported model differs from torch by {difference:.1e}")
     return difference
 
 
@@ -76,12 +83,13 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
     Raises:
         InputError: no such model, another suffix, packages not installed, too few patches, or the folder cannot be
             written to.
-        RuntimeError: 8 bits cost more than INT8_LOSS; nothing is written then.
+        ExportError: 8 bits cost more than INT8_LOSS; nothing is written then.
+        OSError: the disk is full or the like.
     """
     if output.suffix != ".xml":
         raise InputError("8 bits are for OpenVINO", file=output, remedy="Name a .xml file with -o")
     _require("int8", ("openvino", "nncf"))
-    from bpr_cli.network.openvino_engine import OpenVinoEngine, convert, mark_weights
+    from bpr_cli.network.openvino_engine import OpenVinoEngine, convert, mark_weights, save_graph
     from bpr_cli.network.quantize import mean_iou, quantize, read_patches
 
     module, config = load(model)
@@ -90,11 +98,11 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
     with _appearing(output) as temporary:
         quantized = quantize(convert(graph), calibration)
         mark_weights(quantized, module, config)
-        _save_openvino(quantized, temporary)
+        save_graph(quantized, temporary)
         exact = mean_iou(OpenVinoEngine(module, config, "fp32").predict, others)
         rounded = mean_iou(OpenVinoEngine(module, config, INT8, temporary).predict, others)
         if rounded < exact - INT8_LOSS:
-            raise RuntimeError(f"8 bits cost {exact - rounded:.4f} of mean IoU, more than {INT8_LOSS}")
+            raise ExportError(f"8 bits cost {exact - rounded:.4f} of mean IoU, more than {INT8_LOSS}")
     return exact, rounded
 
 
@@ -108,11 +116,28 @@ def _require(extra: str, packages: tuple[str, ...]) -> None:
 def _appearing(output: Path) -> Iterator[Path]:
     """A path to write the export to, of the same name, whose files go to `output` if all went well."""
     ensure_folder(output.parent)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as temporary:
+    if output.is_dir():
+        raise InputError("a folder is there", file=output, remedy="Name a file with -o")
+    _remove_leftovers(output.parent)
+    with (
+        tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=output.parent) as temporary,
+        holding(Path(temporary) / LOCK),
+    ):
         yield Path(temporary) / output.name
         # The graph's file last: it makes the export complete.
-        for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == output.name):
-            file.replace(output.parent / file.name)
+        files = [file for file in Path(temporary).iterdir() if file.name != LOCK]
+        for file in sorted(files, key=lambda file: file.name == output.name):
+            with replacing(output.parent / file.name) as last_step:
+                file.replace(last_step)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed exports left; what a running one writes is locked."""
+    for left in folder.glob(f"{TEMPORARY}*"):
+        with holding(left / LOCK) as free:
+            pass
+        if free:
+            shutil.rmtree(left)
 
 
 def _write_onnx(graph: PatchGraph, path: Path) -> Run:
@@ -138,18 +163,12 @@ def _write_onnx(graph: PatchGraph, path: Path) -> Run:
 
 
 def _write_openvino(graph: PatchGraph, path: Path) -> Run:
-    from bpr_cli.network.openvino_engine import convert, core
+    from bpr_cli.network.openvino_engine import convert, core, save_graph
 
     model = convert(graph)
-    _save_openvino(model, path)
+    save_graph(model, path)
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images, masks: compiled([images, masks])[0]
-
-
-def _save_openvino(model: Any, path: Path) -> None:
-    import openvino
-
-    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 def _largest_difference(graph: PatchGraph, run: Run) -> float:

@@ -1,15 +1,19 @@
 """Inference by OpenVINO on a CPU: the same answers as torch's, faster.
 
-Converting a network takes seconds, so the result is kept in torch's cache folder, under a key made of everything that
-decides it.
+Converting a network takes seconds, so the result is kept in a cache folder beside torch's, under a key made of
+everything that decides it, with a checksum. What is there and is not whole is made again.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import secrets
 import shutil
 import tempfile
+import time
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,13 +24,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.checkpoint import ModelConfig, hash_weights
 from bpr_cli.network.devices import INT8, autocast_dtype, precision_name
 from bpr_cli.network.graph import PatchGraph
 
 GRAPH_VERSION = "1"  # counts up when PatchGraph computes something else
 HINTS = {"fp32": "f32", "bf16": "bf16"}
-CONVERTED = "model.xml"
+CONVERTED, WEIGHTS, CHECKSUM = "model.xml", "model.bin", "sha256"
+LEFT_BEHIND = 3600  # seconds after which an unfinished conversion, a matter of seconds, is a dead process's
 WEIGHTS_KEY = ["bpr", "weights"]  # where an 8-bit model says which weights it was made of
 
 
@@ -141,27 +146,85 @@ def _read_int8(path: Path | None, module: nn.Module, config: ModelConfig) -> ope
 
 
 def _converted(module: nn.Module, config: ModelConfig, cache_folder: Path) -> openvino.Model:
-    """The network from the cache, or converted and put there."""
+    """The network from the cache, or converted and put there.
+
+    It is always one that was written and read: as it comes from the conversion, it rounds in other places.
+    """
     folder = cache_folder / _key(module, config)
-    if (folder / CONVERTED).is_file():
-        return core().read_model(folder / CONVERTED)
+    cached = _read_cached(folder)
+    if cached is not None:
+        return cached
     model = convert(PatchGraph(module, config))
+    reason: object = "what was written cannot be read"
     try:
-        cache_folder.mkdir(parents=True, exist_ok=True)
-        # The folder appears whole or not at all; of two processes that convert at once, one keeps its own.
-        temporary = Path(tempfile.mkdtemp(suffix=".part", dir=cache_folder))
-        try:
-            openvino.save_model(model, temporary / CONVERTED, compress_to_fp16=False)
-            temporary.replace(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _put(model, cache_folder, folder)
     except OSError as error:
-        if not folder.is_dir():
-            warnings.warn(
-                f"{cache_folder}: no room for the converted network ({error.strerror}); starts stay slow", stacklevel=2
-            )
-            return model
-    return core().read_model(folder / CONVERTED)  # written and read, it rounds in other places: always the same then
+        reason = error.strerror or error
+    cached = _read_cached(folder)  # maybe another process's that was faster
+    if cached is None:
+        warnings.warn(f"{cache_folder}: no room for the converted network ({reason}); starts stay slow", stacklevel=2)
+        return _written_and_read(model)
+    return cached
+
+
+def _read_cached(folder: Path) -> openvino.Model | None:
+    """The converted network in a folder of the cache; None if there is none, or it is not whole."""
+    try:
+        if (folder / CHECKSUM).read_text(encoding="ascii") != _checksum(folder):
+            return None
+        return core().read_model(folder / CONVERTED)
+    except (OSError, UnicodeDecodeError, RuntimeError):
+        return None  # the same as none: it is made again
+
+
+def _put(model: openvino.Model, cache_folder: Path, folder: Path) -> None:
+    """Write a converted network to the cache: whole, in place of what is there, or not at all.
+
+    Raises:
+        OSError: no room, or no right to write there.
+    """
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in cache_folder.glob("*.part"):
+        if time.time() - unfinished.stat().st_mtime > LEFT_BEHIND:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    temporary = cache_folder / f"{secrets.token_hex(8)}.part"
+    temporary.mkdir()
+    try:
+        save_graph(model, temporary / CONVERTED)
+        (temporary / CHECKSUM).write_text(_checksum(temporary), encoding="ascii")
+        if folder.exists():
+            folder.rename(temporary / "broken")
+        temporary.rename(folder)
+        shutil.rmtree(folder / "broken", ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _written_and_read(model: openvino.Model) -> openvino.Model:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        save_graph(model, Path(folder) / CONVERTED)
+        return core().read_model(Path(folder) / CONVERTED)
+
+
+def save_graph(model: openvino.Model, path: Path) -> None:
+    """Write a model, as it is, to an .xml and a .bin beside it.
+
+    Raises:
+        OSError: the disk is full or the like.
+    """
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        problem = f"the network could not be written ({reason}); is the disk full?"
+        raise OSError(errno.EIO, problem, str(path)) from error
+
+
+def _checksum(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in (CONVERTED, WEIGHTS):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def _key(module: nn.Module, config: ModelConfig) -> str:
@@ -170,9 +233,5 @@ def _key(module: nn.Module, config: ModelConfig) -> str:
 
 
 def weights_key(module: nn.Module, config: ModelConfig) -> str:
-    """Tells networks apart by their weights and what they expect."""
-    digest = hashlib.sha256(config.to_json().encode())
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
+    """Tells networks apart by their weights and by what they expect; how they were trained does not count."""
+    return hash_weights(module, replace(config, scheme=None).to_json())

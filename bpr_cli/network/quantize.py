@@ -48,9 +48,10 @@ def read_patches(folder: Path, side: int) -> tuple[Patches, Patches]:
         )
     chosen = np.linspace(0, len(reader) - 1, count).astype(int)
     read = [reader.arrays(int(index)) for index in chosen]
-    found = read[0][0].shape[0]
-    if found != side:
-        raise InputError(f"the patches are {found} px wide, the model takes {side}", file=folder)
+    others = sorted({array.shape[:2] for arrays in read for array in arrays} - {(side, side)})
+    if others:
+        height, width = others[0]
+        raise InputError(f"there are patches of {width} x {height} px, the model takes {side} x {side}", file=folder)
     images, masks, truths = (np.stack(arrays) for arrays in zip(*read, strict=True))
     return Patches(images[::2], masks[::2], truths[::2]), Patches(images[1::2], masks[1::2], truths[1::2])
 

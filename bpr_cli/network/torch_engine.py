@@ -28,15 +28,23 @@ class TorchEngine:
         config: what it expects.
         device: where to run it.
         precision: see `autocast_dtype`.
+        cuda_graphs: replay batches of the size that comes often (`recording`); off, as it has not run on a GPU yet.
 
     Attributes:
+        name: "cuda-graphs" with them, else "torch".
         max_batch: largest batch that fitted so far after running out of memory; None: not yet met.
-        recordings: without and with flips; on CUDA, batches of the size that comes often are replayed as a graph.
+        recordings: without and with flips.
     """
 
-    name = "torch"
-
-    def __init__(self, module: nn.Module, config: ModelConfig, device: torch.device, precision: str = "auto") -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        config: ModelConfig,
+        device: torch.device,
+        precision: str = "auto",
+        cuda_graphs: bool = False,
+    ) -> None:
+        self.name = "cuda-graphs" if cuda_graphs else "torch"
         self.config = config
         self.device = device
         self.dtype = autocast_dtype(device, precision)
@@ -44,7 +52,7 @@ class TorchEngine:
         folded = fold_batch_norm(copy.deepcopy(module).eval())
         self.module = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.max_batch: int | None = None
-        record = record_cuda_graph if device.type == "cuda" else None
+        record = record_cuda_graph if cuda_graphs else None
         self._lock = Lock()  # a replay's input and output are the same tensors for all threads
         self.recordings = {False: Recording(record), True: Recording(record)}
 

@@ -44,12 +44,14 @@ class RefineSummary:
         patches: patches that went through the network.
         skipped: what was left as it was, because it could not be used (`skip_bad`) or because there is doubt that
             mask and record belong together (`formats.plausibility`).
+        engine: what computed, in which precision and where (`Refiner.engine`).
     """
 
     instances: int
     changed: int
     patches: int
     skipped: Skipped
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,8 @@ def refine(
     segmentations, changed, patches, skipped = _refine_masks(refiner, reader, results, paths, skip_bad, quiet)
     with refiner.timing("write"):
         write_results(results, segmentations, output)
-    return RefineSummary(results.count, changed, patches, Skipped.joined([results.skipped, missing, skipped]))
+    left_out = Skipped.joined([results.skipped, missing, skipped])
+    return RefineSummary(results.count, changed, patches, left_out, refiner.engine)
 
 
 def _refine_masks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -60,6 +61,13 @@ class Refiner:
         self.networks = list(networks)
         self.settings = settings
         self.timing = timing
+        for scheme in dict.fromkeys(network.config.scheme for network in networks):
+            if scheme not in (None, settings.scheme):
+                warnings.warn(
+                    f"the model was trained on patches of the {scheme} scheme, and does worse on those of the "
+                    f"{settings.scheme} scheme; use --scheme {scheme}",
+                    stacklevel=2,
+                )
 
     @classmethod
     def from_pretrained(
@@ -94,6 +102,11 @@ class Refiner:
         if self.settings.batch_size is not None:
             return self.settings.batch_size
         return CPU_BATCH if self.networks[0].engine.device.type == "cpu" else GPU_BATCH
+
+    @property
+    def engine(self) -> str:
+        """What computes, how and where: "openvino int8 on cpu"; of several passes, each that differs."""
+        return ", ".join(dict.fromkeys(map(str, self.networks)))
 
     @property
     def _configs(self) -> list[ModelConfig]:

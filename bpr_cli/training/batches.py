@@ -7,20 +7,22 @@ not depend on the number of processes either.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
+from bpr_cli.errors import InputError
 from bpr_cli.processes import begin_worker, signals_held
 from bpr_cli.shards import ShardReader
 
 ArrayTriple = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 MOST_WORKERS = 8
+VALIDATION_BATCH = 64
 
 
 class PatchDataset(Dataset[ArrayTriple]):
@@ -35,6 +37,13 @@ class PatchDataset(Dataset[ArrayTriple]):
     def __getitem__(self, index: int) -> ArrayTriple:
         image, coarse, target = self.reader.arrays(index)
         return torch.from_numpy(image), torch.from_numpy(coarse), torch.from_numpy(target)
+
+    def __getitems__(self, indices: list[int]) -> list[ArrayTriple] | InputError:
+        """Several patches; a broken one's error as a value, as a raised one leaves a worker as a text of many lines."""
+        try:
+            return [self[index] for index in indices]
+        except InputError as error:
+            return error
 
 
 class StepSampler(Sampler[list[int]]):
@@ -74,7 +83,7 @@ class StepSampler(Sampler[list[int]]):
             yield batch[self.rank :: self.world].tolist()
 
 
-class _PatchLoader(DataLoader[ArrayTriple]):
+class _PatchLoader(DataLoader[Any]):
     """Its workers leave signals to their parent from their start on."""
 
     def __iter__(self) -> Any:
@@ -94,13 +103,18 @@ def default_workers(device_type: str, processes: int) -> int:
     return 1 if device_type == "cpu" else max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // processes))
 
 
-def training_loader(
+def training_batches(
     dataset: PatchDataset, sampler: StepSampler, workers: int, pin_memory: bool
-) -> DataLoader[ArrayTriple]:
-    """Batches in the sampler's order; `workers` processes read ahead (0: none)."""
-    return _PatchLoader(
+) -> Iterator[ArrayTriple]:
+    """Batches in the sampler's order; `workers` processes read ahead (0: none).
+
+    Raises:
+        InputError: a patch is broken.
+    """
+    loader = _PatchLoader(
         dataset,
         batch_sampler=sampler,
+        collate_fn=_stacked,
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
@@ -108,3 +122,21 @@ def training_loader(
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=begin_worker if workers else None,
     )
+    yield from _checked(loader)
+
+
+def validation_batches(dataset: PatchDataset, rank: int, world: int) -> Iterator[ArrayTriple]:
+    """This process's share of all patches, in batches; InputError at a broken one."""
+    share = Subset(dataset, range(rank, len(dataset), world))
+    yield from _checked(DataLoader(share, batch_size=VALIDATION_BATCH, collate_fn=_stacked))
+
+
+def _stacked(patches: list[ArrayTriple] | InputError) -> ArrayTriple | InputError:
+    return patches if isinstance(patches, InputError) else default_collate(patches)
+
+
+def _checked(batches: Iterable[ArrayTriple | InputError]) -> Iterator[ArrayTriple]:
+    for batch in batches:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch

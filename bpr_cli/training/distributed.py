@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_functional
 from torch import Tensor, nn
 
+from bpr_cli.errors import InputError
 from bpr_cli.network.devices import choose_device
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,22 @@ class _CpuSyncBatchNorm(nn.BatchNorm2d):
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
         return (x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)).to(input.dtype)
+
+
+def from_leader(process: Process, decide: Callable[[], T]) -> T:
+    """What `decide` answers on the leading process, on all of them; its InputError or OSError is raised on all."""
+    if process.world == 1:
+        return decide()
+    answer: list[Any] = [None]
+    if process.leads:
+        try:
+            answer = [decide()]
+        except (InputError, OSError) as error:
+            answer = [error]
+    dist.broadcast_object_list(answer)
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    return answer[0]
 
 
 def sum_over_processes(values: Tensor, process: Process) -> Tensor:

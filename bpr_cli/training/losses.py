@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bpr_cli.errors import InputError
-
-LOSSES = ("ce", "ce+dice")
+from bpr_cli.training.recipe import CHOICES
 
 
 def patch_loss(logits_N2HW: Tensor, target_NHW: Tensor, kind: str) -> Tensor:
@@ -24,8 +23,8 @@ def patch_loss(logits_N2HW: Tensor, target_NHW: Tensor, kind: str) -> Tensor:
     Raises:
         InputError: no such loss.
     """
-    if kind not in LOSSES:
-        raise InputError(f"no loss {kind!r}", remedy=f"Choose from {', '.join(LOSSES)}")
+    if kind not in CHOICES["loss"]:
+        raise InputError(f"no loss {kind!r}", remedy=f"Choose from {', '.join(CHOICES['loss'])}")
     logits = logits_N2HW.float()
     size = logits.shape[-2:]
     if target_NHW.shape[-2:] != size:

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from bpr_cli.errors import InputError
+
+if TYPE_CHECKING:  # it needs torch, which the command line's help does not wait for
+    from bpr_cli.network.checkpoint import ModelConfig
+
+# Side of the input in px: W48 was trained at 256 in the paper, the small network at 128.
+INPUT_SIZES = {"hrnet-w18-small": 128, "hrnet-w18": 128, "hrnet-w32": 128, "hrnet-w48": 256}
+
+CHOICES = {
+    "network": tuple(INPUT_SIZES),
+    "optimizer": ("sgd", "adamw"),
+    "schedule": ("poly", "cosine"),
+    "loss": ("ce", "ce+dice"),
+    "loss_at": ("input", "patch"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,9 @@ class Recipe:
         ema: decay of the weights' moving average that is validated and kept; 0 keeps the weights themselves.
         clip_norm: gradients are scaled down to this norm; 0 leaves them.
         seed: initial weights, order of patches, augmentation.
+
+    Raises:
+        InputError: a field is of another type, or out of its range.
     """
 
     network: str = "hrnet-w18-small"
@@ -51,18 +69,40 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, str(field.type), getattr(self, field.name))
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"no {name} {getattr(self, name)!r}", remedy=f"Choose from {', '.join(choices)}")
         rules = [
-            (self.steps >= 1, "the number of steps must be at least 1"),
-            (
-                self.batch_size >= 2,
-                "the batch size must be at least 2: batch normalisation needs more than one patch",
-            ),
-            (self.lr > 0, "the learning rate must be above 0"),
-            (self.input_size >= 32 and self.input_size % 32 == 0, "the input size must be a multiple of 32"),
+            (self.steps >= 1, "steps", "at least 1"),
+            (self.batch_size >= 2, "batch_size", "at least 2: batch normalisation needs more than one patch"),
+            (32 <= self.input_size <= 2048 and self.input_size % 32 == 0, "input_size", "a multiple of 32, up to 2048"),
+            (self.lr > 0, "lr", "above 0"),
+            (self.final_lr >= 0, "final_lr", "0 or more"),
+            (self.warmup >= 0, "warmup", "0 or more"),
+            (self.weight_decay >= 0, "weight_decay", "0 or more"),
+            (0 <= self.ema < 1, "ema", "in 0..1, without 1"),
+            (self.clip_norm >= 0, "clip_norm", "0 or more"),
+            (0 <= self.seed < 2**32, "seed", "in 0..4294967295"),
         ]
-        for holds, rule in rules:
+        for holds, name, rule in rules:
             if not holds:
-                raise InputError(rule)
+                raise InputError(f"{name} is {getattr(self, name)!r}; it must be {rule}")
+
+
+def _check_type(name: str, kind: str, value: object) -> None:
+    """InputError unless a field's value is of its type; floats must be finite, and may be given as integers."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    fits = {
+        "str": isinstance(value, str),
+        "bool": isinstance(value, bool),
+        "int": is_number and isinstance(value, int),
+        "float": is_number and math.isfinite(value),  # type: ignore[arg-type]
+    }
+    if not fits[kind]:
+        what = {"str": "a word", "bool": "true or false", "int": "an integer", "float": "a number"}[kind]
+        raise InputError(f"{name} is {value!r}, not {what}")
 
 
 DEFAULT = Recipe()
@@ -85,24 +125,29 @@ PAPER = Recipe(
 
 RECIPES = {"default": DEFAULT, "paper": PAPER}
 
-# W48 was trained at 256 in the paper, the small network at 128.
-INPUT_SIZES = {"hrnet-w18-small": 128, "hrnet-w18": 128, "hrnet-w32": 128, "hrnet-w48": 256}
 
+def choose_recipe(name: str, start: ModelConfig | None = None, **changes: object) -> Recipe:
+    """The named recipe with the given fields changed; None leaves a field as it would be without.
 
-def choose_recipe(name: str, **changes: object) -> Recipe:
-    """The named recipe with the given fields changed; None leaves a field as the recipe has it.
+    Args:
+        name: one of RECIPES.
+        start: the model that the weights begin from, whose network and input size the recipe then follows. Without it,
+            the input size is that of the network.
+        changes: fields of `Recipe`.
 
     Raises:
-        InputError: no such recipe, or a field out of its range.
+        InputError: no such recipe or field, or a field out of its range.
     """
     if name not in RECIPES:
         raise InputError(f"no recipe {name!r}", remedy=f"Choose from {', '.join(RECIPES)}")
+    unknown = sorted(changes.keys() - {field.name for field in fields(Recipe)})
+    if unknown:
+        raise InputError(f"a recipe has no {', '.join(unknown)}")
     given = {key: value for key, value in changes.items() if value is not None}
-    network = given.get("network")
-    if network is not None and "input_size" not in given:
-        if network not in INPUT_SIZES:
-            raise InputError(f"no network {network!r}", remedy=f"Choose from {', '.join(INPUT_SIZES)}")
-        given["input_size"] = INPUT_SIZES[str(network)]
+    if start is not None:
+        given = {"network": start.network, "input_size": start.input_size, **given}
+    elif "network" in given and "input_size" not in given:
+        given["input_size"] = INPUT_SIZES.get(str(given["network"]), DEFAULT.input_size)
     return replace(RECIPES[name], **given)  # type: ignore[arg-type]
 
 

@@ -96,13 +96,55 @@ def test_missing_unknown_and_misshapen_weights_are_named(network, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "config", [{"network": "resnet"}, {"input_size": 100}, {"patch_size": 0}, {"padding": -1}, {"colour": 3}]
-)
+    "config",
+    [
+        {"network": "resnet"}, {"network": {"size": [40000, 40000]}}, {"network": None}, {"input_size": 100},
+        {"input_size": 64_000_000}, {"input_size": True}, {"input_size": None}, {"patch_size": 0}, {"padding": -1},
+        {"patch_size": 1e9}, {"padding": 100_000}, {"colour": 3}, {"scheme": "spiral"}, {"scheme": ["dense"]},
+        {"format": 2}, {"format": [1]},
+    ],
+)  # fmt: skip
 def test_a_config_out_of_range_is_refused(network, tmp_path, config):
     checkpoint.save(tmp_path, network, ModelConfig())
     (tmp_path / "config.json").write_text(json.dumps({"format": 1, **config}))
     with pytest.raises(InputError, match=r"config\.json"):
         checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe{}", b'{"format": 1,', b"[1]", b"null", b"[" * 100_000, b"{\x00" * 10]
+)
+def test_a_config_that_is_broken_is_named(network, tmp_path, content):
+    checkpoint.save(tmp_path, network, ModelConfig())
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.json"):
+        checkpoint.load(tmp_path)
+
+
+def test_the_scheme_is_kept_and_absent_where_it_is_not_known(network, tmp_path):
+    checkpoint.save(tmp_path / "grid", network, ModelConfig(scheme="grid"))
+    assert checkpoint.load_config(tmp_path / "grid").scheme == "grid"
+    checkpoint.save(tmp_path / "former", network, ModelConfig())
+    assert "scheme" not in json.loads((tmp_path / "former" / "config.json").read_text())
+    assert checkpoint.load(tmp_path / "former")[1].scheme is None
+
+
+def test_weights_hash_by_their_values_in_whatever_form_they_lie(network, tmp_path):
+    checkpoint.save(tmp_path / "folder", network, ModelConfig())
+    torch.save(network.state_dict(), tmp_path / "authors.pth")
+    hashes = {checkpoint.hash_weights(checkpoint.load(tmp_path / name)[0]) for name in ("folder", "authors.pth")}
+    assert hashes == {checkpoint.hash_weights(network)}
+    other = seeded_network()
+    other.decode_head.conv_seg.bias.data[0] += 1
+    assert checkpoint.hash_weights(other) not in hashes
+
+
+def test_weights_that_are_no_numbers_are_refused(network, tmp_path):
+    state = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    state["decode_head.conv_seg.bias"][0] = float("nan")
+    save_file(state, tmp_path / "diverged.safetensors")
+    with pytest.raises(InputError, match=r"not finite \(decode_head\.conv_seg\.bias"):
+        checkpoint.load(tmp_path / "diverged.safetensors")
 
 
 def test_an_unknown_name_and_an_empty_folder_are_answered_with_what_there_is(tmp_path):

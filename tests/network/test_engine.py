@@ -9,8 +9,10 @@ import torch
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.devices import autocast_dtype, choose_device
+from bpr_cli.network.engine import Network, open_engine
 from bpr_cli.network.hrnet import resize_logits
 from bpr_cli.network.inputs import prepare
+from bpr_cli.network.recording import RECORD_AT
 from bpr_cli.network.torch_engine import TorchEngine
 from tests.network.seeded import seeded_network, seeded_patches
 
@@ -96,6 +98,23 @@ def test_what_does_not_fit_at_all_and_other_errors_are_not_hidden():
 def test_no_patches_give_no_probabilities(network):
     empty = np.zeros((0, 64, 64, 3), np.uint8)
     assert TorchEngine(network, ModelConfig(), CPU, "fp32").predict(empty, empty[..., 0]).shape == (0, 64, 64)
+
+
+def test_cuda_graphs_are_off_unless_asked_for_by_name(network, monkeypatch):
+    monkeypatch.setattr("bpr_cli.network.torch_engine.record_cuda_graph", lambda compute, example: compute)
+    for asked, recorded in ((False, False), (True, True)):
+        engine = TorchEngine(network, ModelConfig(input_size=64), CPU, "fp32", cuda_graphs=asked)
+        images, masks = seeded_patches(1)
+        for _ in range(RECORD_AT):
+            engine.predict(images, masks)
+        assert engine.recordings[False].forget() is recorded
+    with pytest.raises(InputError, match="not on cpu"):
+        open_engine(network, ModelConfig(), CPU, name="cuda-graphs")
+
+
+def test_a_network_says_how_it_computes(network):
+    engine = TorchEngine(network, ModelConfig(), CPU, "fp32")
+    assert str(Network(engine, ModelConfig())) == "torch fp32 on cpu"
 
 
 def test_devices_and_precisions_that_are_not_there_are_refused():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from bpr_cli.errors import InputError
+from bpr_cli.locks import holding
 from bpr_cli.network import export as exporting
 from bpr_cli.network.checkpoint import load, save, zoo_folder
 from bpr_cli.network.torch_engine import TorchEngine
@@ -53,6 +56,41 @@ def test_what_differs_from_torch_is_not_written(small_model, tmp_path, monkeypat
     with pytest.raises(RuntimeError, match="differs from torch"):
         exporting.export(small_model, tmp_path / "refiner.xml")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_is_removed_and_a_running_one_is_let_be(small_model, tmp_path):
+    pytest.importorskip("openvino")
+    for name in (".export-dead", ".export-running"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "refiner.bin").write_text("half")
+    with holding(tmp_path / ".export-running" / exporting.LOCK):
+        exporting.export(small_model, tmp_path / "refiner.xml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".export-running", "refiner.bin", "refiner.xml"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are POSIX")
+@pytest.mark.parametrize("name", ["refiner.xml", "refiner.onnx"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(small_model, tmp_path, name):
+    for package in ("openvino", "onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from bpr_cli.app import main\nmain()"
+    )
+    arguments = [sys.executable, "-c", code, "export", "--model", str(small_model), "-o", str(tmp_path / name)]
+    failed = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert len(failed.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_outputs_place_is_named_before_the_work(small_model, tmp_path):
+    (tmp_path / "refiner.onnx").mkdir()
+    with pytest.raises(InputError, match="a folder is there"):
+        exporting.export(small_model, tmp_path / "refiner.onnx")
 
 
 def test_unknown_formats_and_missing_packages_are_named(small_model, tmp_path, monkeypatch):

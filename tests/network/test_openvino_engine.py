@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ import torch
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.engine import open_engine
+from bpr_cli.network.graph import PatchGraph
 from bpr_cli.network.torch_engine import TorchEngine
 from tests.network.seeded import seeded_network, seeded_patches
 
 openvino_engine = pytest.importorskip("bpr_cli.network.openvino_engine", reason="OpenVINO is not installed")
 
 CPU = torch.device("cpu")
+CONVERTED: list[object] = []
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +84,82 @@ def test_without_room_for_the_cache_it_warns_and_works(network, tmp_path):
             network, ModelConfig(input_size=64), "fp32", cache_folder=tmp_path / "file" / "cache"
         )
     assert engine.predict(images, masks).shape == (1, 64, 64)
+
+
+@pytest.fixture
+def converted_once(network, monkeypatch):
+    """Conversions of the network at 64 px give the model that is already there: they take seconds."""
+    if not CONVERTED:
+        CONVERTED.append(openvino_engine.convert(PatchGraph(network, ModelConfig(input_size=64))))
+    monkeypatch.setattr(openvino_engine, "convert", lambda graph: CONVERTED[0])
+
+
+def cached_files(folder):
+    (cached,) = folder.iterdir()
+    return {path.name: path for path in cached.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.bin", lambda content: content[: len(content) // 2]),
+        ("model.bin", lambda content: b""),
+        ("model.bin", lambda content: content[:-4000] + bytes(4000)),  # what a power cut leaves: the right size
+        ("model.bin", None),
+        ("model.xml", lambda content: content[: len(content) // 2]),
+        ("model.xml", lambda content: b"\xff\x00"),
+        ("sha256", lambda content: b""),
+        ("sha256", None),
+    ],
+)
+def test_a_broken_cache_is_made_again_and_the_answers_stay(network, converted_once, tmp_path, name, damage):
+    config, (images, masks) = ModelConfig(input_size=64), seeded_patches(2)
+    first = openvino_engine.OpenVinoEngine(network, config, "fp32", cache_folder=tmp_path).predict(images, masks)
+    whole = {name: path.read_bytes() for name, path in cached_files(tmp_path).items()}
+    victim = cached_files(tmp_path)[name]
+    if damage is None:
+        victim.unlink()
+    else:
+        victim.write_bytes(damage(victim.read_bytes()))
+    again = openvino_engine.OpenVinoEngine(network, config, "fp32", cache_folder=tmp_path).predict(images, masks)
+    assert np.array_equal(first, again)
+    assert {name: path.read_bytes() for name, path in cached_files(tmp_path).items()} == whole
+
+
+def test_the_answers_do_not_depend_on_whether_there_is_room_for_the_cache(network, converted_once, tmp_path):
+    config, (images, masks) = ModelConfig(input_size=64), seeded_patches(4)
+    cached = openvino_engine.OpenVinoEngine(network, config, "fp32", cache_folder=tmp_path / "cache")
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="no room"):
+        bare = openvino_engine.OpenVinoEngine(network, config, "fp32", cache_folder=tmp_path / "file")
+    assert np.array_equal(cached.predict(images, masks), bare.predict(images, masks))
+
+
+def test_a_full_disk_leaves_no_cache_and_a_warning(network, converted_once, tmp_path, monkeypatch):
+    def fail(model, path, **options):
+        path.with_suffix(".bin").write_bytes(b"half")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    config = ModelConfig(input_size=64)
+    with monkeypatch.context() as patched:
+        patched.setattr(openvino_engine.openvino, "save_model", fail)
+        with pytest.warns(UserWarning, match="no room"), pytest.raises(OSError, match="is the disk full"):
+            openvino_engine.OpenVinoEngine(network, config, "fp32", cache_folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_conversions_left_is_removed_and_what_running_ones_write_is_not(network, converted_once, tmp_path):
+    for name, age in (("dead.part", 2 * openvino_engine.LEFT_BEHIND), ("running.part", 0)):
+        (tmp_path / name).mkdir()
+        then = time.time() - age
+        os.utime(tmp_path / name, (then, then))
+    openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", cache_folder=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix) == ["running.part"]
+
+
+def test_the_cache_and_the_8_bit_form_do_not_ask_how_a_network_was_trained(network):
+    keys = {openvino_engine.weights_key(network, ModelConfig(scheme=scheme)) for scheme in (None, "dense", "grid")}
+    assert len(keys) == 1
 
 
 def test_the_engine_is_chosen_by_name_and_device(network, monkeypatch):

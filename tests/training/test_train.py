@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from bpr_cli.app import app
 from bpr_cli.errors import InputError
 from bpr_cli.network import checkpoint
+from bpr_cli.training.loop import Training
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.train import TrainingDivergedError, train
 from tests.conftest import run_bpr
@@ -111,6 +115,95 @@ def test_nan_stops_the_run_with_a_word_and_keeps_the_sound_state(shard_folder, t
     with pytest.raises(TrainingDivergedError, match="lower --lr"):
         train([shard_folder], tmp_path / "run", recipe, save_every=5, workers=0, quiet=True)
     assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_state_is_kept_only_while_the_weights_themselves_are_numbers(shard_folder, tmp_path, monkeypatch):
+    taken = []
+
+    def ruin(self, original=Training._take_step):
+        def take(module, batch):
+            loss = original(self, module, batch)
+            taken.append(float(loss))
+            if len(taken) == 2:
+                next(self.network.parameters()).data[0] = float("inf")
+            return loss
+
+        return take
+
+    monkeypatch.setattr(Training, "_take_step", property(ruin))
+    recipe = settings(steps=4, batch_size=2, input_size=32, ema=0.0)
+    with pytest.raises(TrainingDivergedError, match=r"weights are no longer numbers at step 2.*of step 1"):
+        train([shard_folder], tmp_path / "run", recipe, save_every=1, validate_every=1, workers=0, quiet=True)
+    assert all(map(math.isfinite, taken))
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["step"] == 1
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in state["network"].values())
+    checkpoint.load(tmp_path / "run")
+
+
+def test_float16_has_its_loss_scaled_and_the_scale_kept(shard_folder, tmp_path, monkeypatch):
+    """On the CPU, where it is refused because it is slow; the arithmetic is the same."""
+    recipe = settings(steps=3, batch_size=2, input_size=32)
+    with pytest.raises(InputError, match="fp16 needs CUDA"):
+        train([shard_folder], tmp_path / "refused", recipe, device="cpu", precision="fp16", quiet=True)
+    monkeypatch.setattr("bpr_cli.training.train.training_dtype", lambda device, precision: torch.float16)
+    options = {"workers": 0, "save_every": 2, "quiet": True, "precision": "fp16"}
+    gradients = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *arguments, **keywords):
+        gradients.append(max(float(p.grad.abs().max()) for g in self.param_groups for p in g["params"]))
+        return step(self, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    assert train([shard_folder], tmp_path / "run", recipe, **options).precision == "fp16"
+    assert max(gradients) <= recipe.clip_norm * 1.001  # scaled back before they are clipped
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert state["scaler"]["scale"] >= 1
+    state["step"], state["scaler"]["scale"] = 2, 64.0
+    torch.save(state, tmp_path / "run" / "last.pt")
+    train([shard_folder], tmp_path / "run", recipe, resume=True, **options)
+    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["scaler"]["scale"] == 64.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"validate_every": 0}, {"save_every": -1}, {"save_every": 1.5}, {"workers": -1}, {"workers": 0.5}]
+)
+def test_counts_below_their_least_are_named_by_the_function_too(shard_folder, tmp_path, options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        train([shard_folder], tmp_path / "run", settings(steps=1), **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--validate-every", "0"), ("--save-every", "0"), ("--workers", "-1"), ("--steps", "0"), ("--batch-size", "1"),
+        ("--recipe", "papier"), ("--network", "resnet"), ("--precision", "int8"), ("--seed", "-1"),
+    ],
+)  # fmt: skip
+def test_the_command_line_names_options_out_of_range(option, value):
+    done = CliRunner().invoke(app, ["train", "--patches", "x", "-o", "y", option, value], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert option in done.output
+
+
+def test_training_from_a_model_follows_it_and_says_so_if_it_does_not(shard_folder, small_model, tmp_path):
+    common = ["train", "--patches", shard_folder, "--steps", 1, "--batch-size", 2, "--workers", 0, "-q"]
+    followed = run_bpr(*common, "--init", small_model, "-o", tmp_path / "followed")
+    assert followed.returncode == 0, followed.stderr
+    assert checkpoint.load_config(tmp_path / "followed").input_size == 64
+    assert "trained in fp32 on" in followed.stdout or "trained in bf16 on" in followed.stdout
+    recipe = settings(steps=1, batch_size=2, input_size=32)
+    with pytest.warns(UserWarning, match="trained at 64 px; here its patches are shown at 32 px"):
+        train([shard_folder], tmp_path / "other", recipe, init=str(small_model), workers=0, quiet=True)
+    with pytest.raises(InputError, match="is a hrnet-w18-small, not a hrnet-w18"):
+        train([shard_folder], tmp_path / "w18", settings(steps=1, network="hrnet-w18"), init=str(small_model))
+
+
+def test_the_scheme_of_the_patches_is_kept_with_the_model(shard_folder, tmp_path):
+    train([shard_folder], tmp_path / "run", settings(steps=1, batch_size=2), workers=0, quiet=True)
+    assert checkpoint.load_config(tmp_path / "run").scheme == "dense"
 
 
 def test_another_run_in_the_folder_is_not_overwritten(shard_folder, tmp_path):

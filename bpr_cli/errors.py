@@ -6,6 +6,7 @@ from functools import partial
 from os import PathLike
 
 DISTRIBUTION = "boundary-patch-refinement"  # what pip knows it by
+LONGEST_ID = 80  # characters of an image's id in a message
 
 
 class InputError(ValueError):
@@ -48,11 +49,13 @@ class InputError(ValueError):
         if self.file is not None:
             where.append(str(self.file))
         if self.image_id is not None:
-            where.append(f"image {self.image_id}")
+            where.append(f"image {str(self.image_id)[:LONGEST_ID]}")
         if self.index is not None:
             where.append(f"annotation {self.index}")
         text = f"{', '.join(where)}: {self.problem}" if where else self.problem
-        return f"{text}. {self.remedy}." if self.remedy else f"{text}."
+        text = f"{text}. {self.remedy}." if self.remedy else f"{text}."
+        # Names come from files: a line break or an escape sequence in one must not reach the terminal.
+        return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def to_install(extra: str) -> str:

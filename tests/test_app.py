@@ -275,7 +275,7 @@ def test_a_mask_of_another_size_is_named_itself_and_can_be_skipped(three_photos,
     assert f"image {first}, annotation {len(records) - 1}: " in failed.stderr
     done = run_bpr("refine", *arguments, "--skip-bad")
     assert done.returncode == 0
-    assert "1 left as they were" in done.stderr
+    assert "1 instance left as it was:" in done.stderr
     written = json.loads((tmp_path / "out.json").read_text())
     assert written[-1]["segmentation"] == records[-1]["segmentation"]
     assert written[0]["segmentation"] != records[0]["segmentation"]

@@ -6,11 +6,12 @@ import errno
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import pytest
 
 from bpr_cli.errors import InputError
-from bpr_cli.files import ensure_folder, fingerprint, remove_leftover, replacing
+from bpr_cli.files import as_path, as_paths, ensure_folder, fingerprint, remove_leftover, replacing
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="locks and modes are POSIX")
 
@@ -162,3 +163,20 @@ def test_an_error_says_where_what_and_the_remedy():
 def test_an_error_survives_the_way_back_from_a_worker_process():
     error = InputError("the size is wrong", file="r.json", image_id=7, index=3, remedy="Mend it")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_paths_are_taken_as_str_and_path_and_nothing_else():
+    assert as_path("a/b", "images") == as_path(Path("a/b"), "images") == Path("a/b")
+    assert as_paths("a", "masks") == as_paths(["a"], "masks") == as_paths((Path("a"),), "masks") == [Path("a")]
+    for value in (None, 3, b"a", "", "a\0b"):
+        with pytest.raises(InputError, match=r"images is .*, not a path"):
+            as_path(value, "images")
+        with pytest.raises(InputError, match=r"masks is .*, not a"):
+            as_paths(value if value is None or value == 3 else [value], "masks")
+
+
+def test_names_with_line_breaks_and_escapes_stay_one_plain_line():
+    error = InputError("no file for a\nb\x1b[31m\ud800.jpg", image_id="i" * 500)
+    assert "\n" not in str(error)
+    assert "a\\nb\\x1b[31m\\ud800.jpg" in str(error)
+    assert len(str(error)) < 150

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -217,6 +218,8 @@ def test_another_run_in_the_folder_is_not_overwritten(shard_folder, tmp_path):
 def test_a_folder_without_patches_is_named(tmp_path):
     with pytest.raises(InputError, match="no patches here"):
         train([tmp_path], tmp_path / "run", settings(steps=1), quiet=True)
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
+        train(str(tmp_path), str(tmp_path / "run"), settings(steps=1), quiet=True)
 
 
 def test_training_can_begin_from_a_model(shard_folder, tmp_path):

@@ -22,6 +22,8 @@ from bpr_cli.processes import raise_on_signals
 
 # torch, OpenCV and the rest are imported inside the commands, so that --help answers at once.
 
+ALIASES = {"eval": "evaluate"}  # other names of commands
+
 app = typer.Typer(
     name="bpr",
     no_args_is_help=True,
@@ -74,7 +76,7 @@ def options(
     """
     commands: dict[str, Any] = getattr(context.command, "commands", {})
     names = {name: {str(p.name): p.multiple for p in command.params} for name, command in commands.items()}
-    context.default_map = read_defaults(Path(FILE_NAME), names)
+    context.default_map = read_defaults(Path(FILE_NAME), names, ALIASES)
 
 
 for command, left in (

@@ -244,11 +244,15 @@ def test_evaluate_prints_tables_writes_report_and_json_and_keeps_gates(example, 
     [
         (["--group-by", "weather"], "no field weather"),
         (["--upper-bound", "x"], "not distances"),
-        (["--boundary-ratio", "7"], "boundary ratio"),
+        (["--boundary-ratio", "7"], "--boundary-ratio"),
         (["--tolerance", "-1"], "tolerance"),
         (["--fail-below", "mood=1"], "there is no figure"),
+        (["--upper-bound", "1,,2"], "not distances"),
+        (["--upper-bound", "9" * 5000], "not distances"),
+        (["--fail-above", "harmed=0.1"], "Give --baseline"),
         (["--coco-classes"], "not LVIS"),
         (["--report", "{file}/x"], "cannot be made"),
+        (["--json", "{file}/x"], "cannot be made"),
     ],
 )
 def test_evaluate_names_what_it_cannot_use(three_photos, tmp_path, options, message):

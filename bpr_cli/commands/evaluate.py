@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,16 @@ from bpr_cli.commands.options import (
     errors,
     print_skipped,
 )
+
+if TYPE_CHECKING:
+    from bpr_cli.evaluation.figures import Evaluation
+
+
+def _gates(typed: str) -> list[str]:
+    """What `--fail-below` and `--fail-above` can begin with, for completion in shells."""
+    from bpr_cli.evaluation.gates import gate_figures
+
+    return [f"{name}=" for name in gate_figures() if name.startswith(typed)]
 
 
 def evaluate(
@@ -65,12 +75,14 @@ def evaluate(
         typer.Option(
             help="Band of Boundary IoU and AP as a share of the image diagonal.  "
             "[dim]\\[default: 0.02; Cityscapes 0.005][/]",
+            min=0,
+            max=1,
             show_default=False,
             rich_help_panel=FIGURES,
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="Distance within which contours agree, px.", rich_help_panel=FIGURES)
+        float, typer.Option(help="Distance within which contours agree, px.", min=0, max=100, rich_help_panel=FIGURES)
     ] = 1.0,
     group_by: Annotated[
         str | None,
@@ -86,11 +98,19 @@ def evaluate(
     ] = False,
     fail_below: Annotated[
         list[str] | None,
-        typer.Option(help="As boundary_ap=0.30: exit with 1 if the figure is less.", rich_help_panel=FIGURES),
+        typer.Option(
+            help="As boundary_ap=0.30: exit with 1 if the figure is less.",
+            autocompletion=_gates,
+            rich_help_panel=FIGURES,
+        ),
     ] = None,
     fail_above: Annotated[
         list[str] | None,
-        typer.Option(help="As harmed=0.05: exit with 1 if the figure is more.", rich_help_panel=FIGURES),
+        typer.Option(
+            help="As harmed=0.05: exit with 1 if the figure is more.",
+            autocompletion=_gates,
+            rich_help_panel=FIGURES,
+        ),
     ] = None,
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
@@ -105,18 +125,32 @@ def evaluate(
     from bpr_cli.evaluation.gates import failures, parse_gates
     from bpr_cli.evaluation.inputs import read_inputs
     from bpr_cli.evaluation.settings import EvaluationSettings, parse_distances
-    from bpr_cli.report import tables
     from bpr_cli.report.machine import write_json
+    from bpr_cli.report.outputs import check_outputs
     from bpr_cli.report.page import write_report
 
-    gates = parse_gates(fail_below or (), fail_above or ())
+    gates = parse_gates(fail_below or (), fail_above or (), compared=baseline is not None)
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
+    sources = [path for path in (results, gt, baseline, image_info) if path is not None]
+    check_outputs(json_file, report, sources, images)
     inputs = read_inputs(results, gt, baseline, image_info=image_info, coco_classes=coco_classes, skip_bad=skip_bad)
     evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
+    _print_tables(evaluation, per_category=per_category)
+    print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)
     if json_file is not None:
         write_json(evaluation, json_file)
     if report is not None:
-        write_report(evaluation, inputs, report, images=images, quiet=quiet)
+        page = write_report(evaluation, inputs, report, images=images, quiet=quiet)
+        console.print(f"report -> {page}", highlight=False, markup=False, soft_wrap=True)
+    if failed := failures(evaluation, gates):
+        for line in failed:
+            errors.print(f"[bold red]failed:[/] {line}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _print_tables(evaluation: Evaluation, *, per_category: bool) -> None:
+    from bpr_cli.report import tables
+
     console.print(tables.format_table(evaluation))
     if evaluation.upper_bounds:
         console.print(tables.bound_table(evaluation))
@@ -124,14 +158,7 @@ def evaluate(
         console.print(tables.category_table(evaluation))
     if evaluation.scored.cityscapes_classes:
         console.print(tables.official_table(evaluation))
-    if baseline is not None:
+    if evaluation.baseline is not None:
         console.print(tables.breakdown_table(evaluation, "size"))
-    if baseline is not None and group_by is not None:
-        console.print(tables.breakdown_table(evaluation, "group"))
-    print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)
-    if report is not None:
-        console.print(f"report -> {report / 'index.html'}", highlight=False, soft_wrap=True)
-    if failed := failures(evaluation, gates):
-        for line in failed:
-            errors.print(f"[bold red]failed:[/] {line}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1)
+        if evaluation.group_by is not None:
+            console.print(tables.breakdown_table(evaluation, "group"))

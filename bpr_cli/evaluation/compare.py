@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bpr_cli.evaluation.average_precision import EvaluatedImage
 from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
-from bpr_cli.evaluation.figures import InstanceChange, MaskScores, ObjectScores
+from bpr_cli.evaluation.checks import FEDERATED
+from bpr_cli.evaluation.figures import ImageId, InstanceChange, MaskScores, ObjectScores, printable
 from bpr_cli.evaluation.matching import (
     CodedInstance,
     best_detections,
@@ -22,8 +23,7 @@ from bpr_cli.evaluation.matching import (
 from bpr_cli.evaluation.rules import Rules, coded_detections, coded_objects, counted_detections, mask_area
 from bpr_cli.evaluation.upper_bound import true_near_boundary
 from bpr_cli.formats.records import ImageRecord, Instance
-from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import Mask, encode_rle, intersection_over_union
+from bpr_cli.masks import Mask, decode_rle, encode_rle, intersection_over_union
 
 MATCHED = 0.5  # a detection's IoU with its object, before refinement, from which a change is counted
 
@@ -87,7 +87,7 @@ class _Instances:
 
     def mask(self, position: int) -> Mask:
         if position not in self._masks:
-            self._masks[position] = decode_mask(self.coded[position].instance, self.height, self.width)
+            self._masks[position] = decode_rle(self.coded[position].rle)
         return self._masks[position]
 
 
@@ -116,46 +116,64 @@ def compare_image(
     deciding = found if first is None else first
     crowded_DT = same_class_ious(deciding.coded, true.coded)
     ious_DT = without_ignored(crowded_DT, true.coded)
-    group = str(image.fields.get(settings.group_by, "")) if settings.group_by else str(image.id)
-    objects = []
-    for match in best_detections(ious_DT):
-        scores = [_scores(each, match.detection, true, match.truth, settings) for each in (found, first) if each]
-        truth = true.coded[match.truth]
-        objects.append(
-            ObjectScores(
-                image.id,
-                truth.instance.index,
-                after[match.detection].index,
-                scores[0],
-                scores[1] if first else None,
-                truth.instance.category_id or 0,
-                truth.area,
-                group,
-            )
-        )
-    changes = []
-    for match in best_truths(ious_DT, above=MATCHED) if first else ():
-        iou_after = intersection_over_union(found.mask(match.detection), true.mask(match.truth))
-        truth = true.coded[match.truth]
-        changes.append(
-            InstanceChange(
-                image.id,
-                after[match.detection].index,
-                truth.instance.index,
-                match.iou,
-                iou_after,
-                truth.instance.category_id or 0,
-                truth.area,
-                group,
-            )
-        )
+    group = printable(image.id if settings.group_by is None else image.fields[settings.group_by])
     return ImageComparison(
         _on_image(image, found, true, same_class_ious(found.coded, true.coded) if first else crowded_DT, settings),
         _on_image(image, first, true, crowded_DT, settings) if first else None,
-        objects,
-        changes,
+        _object_scores(image.id, group, found, first, true, ious_DT, settings),
+        _changes(image.id, group, found, true, ious_DT) if first else [],
         [_bound(radius, image, deciding, true, ious_DT, settings) for radius in settings.radii],
     )
+
+
+def _object_scores(
+    image_id: ImageId,
+    group: str,
+    found: _Instances,
+    first: _Instances | None,
+    true: _Instances,
+    ious_DT: NDArray[np.float64],
+    settings: CompareSettings,
+) -> list[ObjectScores]:
+    """Each object with the detection that overlaps it most."""
+    objects = []
+    for match in best_detections(ious_DT):
+        truth = true.coded[match.truth]
+        objects.append(
+            ObjectScores(
+                image_id,
+                truth.instance.index,
+                found.coded[match.detection].instance.index,
+                _scores(found, match.detection, true, match.truth, settings),
+                _scores(first, match.detection, true, match.truth, settings) if first else None,
+                truth.instance.category_id or 0,
+                truth.area,
+                group,
+            )
+        )
+    return objects
+
+
+def _changes(
+    image_id: ImageId, group: str, found: _Instances, true: _Instances, ious_DT: NDArray[np.float64]
+) -> list[InstanceChange]:
+    """The detections that matched an object before, by `ious_DT`, and what they have now."""
+    changes = []
+    for match in best_truths(ious_DT, above=MATCHED):
+        truth = true.coded[match.truth]
+        changes.append(
+            InstanceChange(
+                image_id,
+                found.coded[match.detection].instance.index,
+                truth.instance.index,
+                match.iou,
+                intersection_over_union(found.mask(match.detection), true.mask(match.truth)),
+                truth.instance.category_id or 0,
+                truth.area,
+                group,
+            )
+        )
+    return changes
 
 
 def _on_image(
@@ -172,17 +190,16 @@ def _on_image(
             if pair not in f_scores:
                 f_scores[pair] = contour_f_score(found.mask(pair[0]), true.mask(pair[1]), settings.tolerance)
             contours.append((true.coded[match.truth].instance.category_id or 0, step, f_scores[pair]))
-    return FileOnImage(_evaluated(image, found, true), contours)
+    return FileOnImage(_evaluated(image, found, true, settings.rules), contours)
 
 
-def _evaluated(image: ImageRecord, found: _Instances, true: _Instances) -> EvaluatedImage:
+def _evaluated(image: ImageRecord, found: _Instances, true: _Instances, rules: Rules) -> EvaluatedImage:
     return EvaluatedImage(
         true.height,
         true.width,
         true.coded,
         found.coded,
-        image.fields.get("neg_category_ids", ()),
-        image.fields.get("not_exhaustive_category_ids", ()),
+        *((image.fields.get(name) or () for name in FEDERATED) if rules.is_lvis else ()),
     )
 
 
@@ -203,7 +220,7 @@ def _bound(
         rle = encode_rle(mask)
         coded[match.detection] = replace(coded[match.detection], rle=rle, area=mask_area(rle))
     scores = [_compared(mixed[match.detection], true.mask(match.truth), settings) for match in best_detections(ious_DT)]
-    return BoundOnImage(replace(_evaluated(image, found, true), detections=coded), scores)
+    return BoundOnImage(replace(_evaluated(image, found, true, settings.rules), detections=coded), scores)
 
 
 def _scores(found: _Instances, detection: int, true: _Instances, truth: int, settings: CompareSettings) -> MaskScores:

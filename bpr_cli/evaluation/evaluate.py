@@ -25,6 +25,7 @@ from bpr_cli.evaluation.figures import (
     Scored,
     UpperBound,
     mean,
+    printable,
 )
 from bpr_cli.evaluation.inputs import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.matching import THRESHOLDS
@@ -87,7 +88,7 @@ def evaluate_inputs(
 
     comparisons = _compare(truth, after, before, how, quiet)
     objects = tuple(item for comparison in comparisons for item in comparison.objects)
-    names = {category: truth.categories.get(category, str(category)) for category in rules.categories}
+    names = {category: printable(truth.categories.get(category, category)) for category in rules.categories}
     work = _AveragePrecisions(rules, ratio, files=2 if before else 1, bounds=len(how.radii), quiet=quiet)
     with work:
         scored = work.score([item.after for item in comparisons], [item.after for item in objects], names)

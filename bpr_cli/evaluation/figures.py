@@ -229,6 +229,11 @@ class Evaluation:
         return mean([abs(change.gain) <= NOTICEABLE for change in self.changes])
 
 
+def printable(name: object) -> str:
+    """A name from a file as text that any encoding of Unicode holds: JSON knows halves of characters."""
+    return str(name).encode("utf-8", "replace").decode("utf-8")
+
+
 def mean(values: Sequence[float]) -> float:
     """The mean, NaN of nothing."""
     return float(np.mean(values)) if values else math.nan

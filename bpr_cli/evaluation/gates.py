@@ -21,25 +21,34 @@ class Gate:
     is_floor: bool
 
 
-def parse_gates(below: Sequence[str], above: Sequence[str]) -> list[Gate]:
+def parse_gates(below: Sequence[str], above: Sequence[str], *, compared: bool) -> list[Gate]:
     """Gates as the command line writes them: `boundary_ap=0.30`.
 
     Args:
         below: each fails if the figure is less.
         above: each fails if the figure is more.
+        compared: whether there is a baseline; without one nothing improves or is harmed.
 
     Raises:
-        InputError: not a known figure and a fraction.
+        InputError: not a known figure and a fraction, or one that needs a baseline.
     """
-    return [_gate(text, True) for text in below] + [_gate(text, False) for text in above]
+    return [_gate(text, True, compared) for text in below] + [_gate(text, False, compared) for text in above]
 
 
-def _gate(text: str, is_floor: bool) -> Gate:
+def gate_figures() -> list[str]:
+    """The figures that a gate may name."""
+    return [item.name for item in fields(Figures)] + list(SHARES)
+
+
+def _gate(text: str, is_floor: bool, compared: bool) -> Gate:
     option = "--fail-below" if is_floor else "--fail-above"
     name, _, number = text.partition("=")
-    known = [item.name for item in fields(Figures)] + list(SHARES)
-    if name not in known:
-        raise InputError(f"{option} {text}: there is no figure {name!r}", remedy=f"Use one of {', '.join(known)}")
+    if name not in gate_figures():
+        raise InputError(
+            f"{option} {text}: there is no figure {name!r}", remedy=f"Use one of {', '.join(gate_figures())}"
+        )
+    if name in SHARES and not compared:
+        raise InputError(f"{option} {text}: only a comparison has this figure", remedy="Give --baseline")
     try:
         limit = float(number)
     except ValueError:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from bpr_cli.errors import InputError
+from bpr_cli.evaluation.checks import FEDERATED, check_truth
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
 
 # COCO class id -> WordNet synset, by which LVIS names its classes: the list of LVIS's authors (lvis-api,
@@ -56,6 +57,7 @@ def with_coco_classes(truth: Results) -> Results:
             file=truth.path,
             remedy="AP* needs lvis_v1_val.json or its like",
         )
+    check_truth(truth)
     ids = _coco_ids(truth)
     entries = []
     for entry in truth.images:
@@ -101,8 +103,8 @@ def _coco_ids(truth: Results) -> dict[int, int]:
 
 def _image(record: ImageRecord, ids: Mapping[int, int]) -> ImageRecord:
     changed: dict[str, Any] = dict(record.fields)
-    for name in ("neg_category_ids", "not_exhaustive_category_ids"):
-        changed[name] = [ids[number] for number in record.fields.get(name, ()) if number in ids]
+    for name in FEDERATED:
+        changed[name] = [ids[number] for number in record.fields.get(name) or () if number in ids]
     return replace(record, fields=changed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import reprlib
 from dataclasses import dataclass
 
 from bpr_cli.errors import InputError
@@ -46,7 +48,7 @@ class EvaluationSettings:
 
 def parse_distances(text: str) -> tuple[int, ...]:
     """Upper bounds as the command line writes them: "1,2,3"; InputError unless they are whole numbers."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise InputError(f"--upper-bound {text}: not distances in pixels", remedy="Write it as 1,2,3")
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    if not all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
+        raise InputError(f"--upper-bound {reprlib.repr(text)}: not distances in pixels", remedy="Write it as 1,2,3")
     return tuple(dict.fromkeys(int(part) for part in parts))

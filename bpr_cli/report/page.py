@@ -82,7 +82,7 @@ def write_report(
         },
     )
     with replacing(folder / PAGE) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+        temporary.write_bytes(html.encode("utf-8", "replace"))  # a file's name may be no Unicode
     return folder / PAGE
 
 
@@ -115,7 +115,7 @@ def _link(photo: Path, folder: Path) -> str:
         relative = os.path.relpath(photo.resolve(), folder.resolve())
     except ValueError:  # another drive on Windows
         return photo.resolve().as_uri()
-    return quote(Path(relative).as_posix())
+    return quote(Path(relative).as_posix().encode("utf-8", "surrogateescape"))
 
 
 def _slices(evaluation: Evaluation) -> tuple[Slice, ...]:

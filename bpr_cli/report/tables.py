@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -165,8 +166,8 @@ def category_table(evaluation: Evaluation) -> Table:
     table.add_column("class")
     for name in ("objects", "AP", "Boundary AP", "AF"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in category_rows(evaluation):
-        table.add_row(*row)
+    for name, *cells in category_rows(evaluation):
+        table.add_row(Text(name), *cells)
     return table
 
 
@@ -202,7 +203,7 @@ def official_table(evaluation: Evaluation) -> Table:
 
 def breakdown_table(evaluation: Evaluation, by: Slice) -> Table:
     """What changed in each part of the objects, in points of percent with 95 % confidence intervals."""
-    unit = evaluation.group_by or "image"
+    unit = escape(evaluation.group_by or "image")
     title = {"all": "all objects", "size": "by size", "category": "by class", "group": f"by {unit}"}[by]
     caption = f"changes in points, with 95 % intervals over {unit}s" if by != "group" else "changes in points"
     table = Table(title=title, caption=caption, caption_justify="left", header_style="bold")
@@ -210,7 +211,8 @@ def breakdown_table(evaluation: Evaluation, by: Slice) -> Table:
     for name in ("objects", "IoU", "Boundary IoU", "contour F", "improved", "harmed"):
         table.add_column(name, justify="right")
     for row in breakdown(evaluation, by):
-        table.add_row(*breakdown_cells(row))
+        label, *cells = breakdown_cells(row)
+        table.add_row(Text(label), *cells)
     return table
 
 

@@ -31,7 +31,7 @@ def annotation(number: int, image: int, category: int, box: tuple[int, int, int,
     }
 
 
-def detection(image: int, category: int, box: tuple[int, int, int, int], score: float = 0.9) -> Record:
+def detection(image: int | str, category: int, box: tuple[int, int, int, int], score: float = 0.9) -> Record:
     return {"image_id": image, "category_id": category, "segmentation": rectangle(*box), "score": score}
 
 

@@ -44,7 +44,9 @@ def random_set(seed: int, *, lvis: bool = False) -> tuple[Record, list[Record]]:
     more detections than count."""
     rng = np.random.default_rng(seed)
     numbers = rng.choice(np.arange(2, 120), 9, replace=False).tolist()
-    ids: list[Any] = [f"photo {number}" for number in numbers] if seed % 4 == 3 else numbers
+    ids: list[Any] = numbers
+    if seed % 4 in (1, 3):  # "10" comes before "9"
+        ids = [f"photo {number}" if seed % 4 == 3 else str(number) for number in numbers]
     classes = [3, 1, 8, 5]
     annotations: list[Record] = []
     detections: list[Record] = []

@@ -213,3 +213,49 @@ def test_a_baseline_with_other_detections_is_refused(truth: Path, tmp_path: Path
         run(results, truth, write(tmp_path / "fewer.json", both[:1]))
     with pytest.raises(InputError, match="image 1, annotation 0: it is not the detection at this place"):
         run(results, truth, write(tmp_path / "turned.json", both[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": [7]}, r"annotation 0: the annotation id is \[7\] \(a list\)"),
+        ({"id": 2}, "the annotation id 2 is used twice"),
+        ({"area": -1}, "its area is -1"),
+        ({"area": "400"}, "its area is '400'"),
+        ({"area": 10**400}, "its area is 1000"),
+        ({"category_id": 5}, "category 5 is not among the file's categories"),
+    ],
+)
+def test_unusable_objects_are_named(truth: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    document = json.loads(truth.read_text())
+    document["annotations"][0].update(change)
+    bad = write(tmp_path / "bad.json", document)
+    with pytest.raises(InputError, match=message) as caught:
+        run(write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20))]), bad)
+    assert caught.value.file == bad
+
+
+@pytest.mark.parametrize("number", [[1], True, 2**63])
+def test_categories_whose_ids_are_no_numbers_are_named(truth: Path, tmp_path: Path, number: object) -> None:
+    document = json.loads(truth.read_text())
+    document["categories"][0]["id"] = number
+    with pytest.raises(InputError, match=r"gt\.json: .*category.* id"):
+        run(write(tmp_path / "r.json", []), write(truth, document))
+
+
+def test_an_object_without_a_stated_area_has_that_of_its_mask(truth: Path, tmp_path: Path) -> None:
+    document = json.loads(truth.read_text())
+    document["annotations"][0]["area"] = None
+    found = run(write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20))]), write(truth, document))
+    assert found.objects[0].area == 400
+
+
+def test_an_image_id_of_another_type_is_called_that(truth: Path, tmp_path: Path) -> None:
+    document = json.loads(truth.read_text())
+    for record in (*document["images"], *document["annotations"]):
+        key = "id" if "file_name" in record else "image_id"
+        record[key] = f"photo {record[key]}"
+    renamed = write(tmp_path / "strings.json", document)
+    assert run(write(tmp_path / "r.json", [detection("photo 1", 1, (5, 5, 20, 20))]), renamed).figures.iou == 1
+    with pytest.raises(InputError, match="image 1, annotation 0: this image id is not in the ground truth"):
+        run(write(tmp_path / "r.json", [detection(1, 1, (5, 5, 20, 20))]), renamed)

@@ -109,12 +109,12 @@ def test_without_photos_there_are_figures_alone(tmp_path: Path) -> None:
 def test_names_in_the_input_cannot_break_the_page(tmp_path: Path) -> None:
     results, gt = made_set(tmp_path)
     document = json.loads(gt.read_text())
-    document["categories"][0]["name"] = "</script><b>x"
+    document["categories"][0]["name"] = "</script><b>x\ud800"
     gt.write_text(json.dumps(document))
     made = read_inputs(results, gt, results)
     path = write_report(evaluate_inputs(made, quiet=True), made, tmp_path / "report", quiet=True)
     assert "<b>x" not in path.read_text()
-    assert data_of(path)["names"]["1"] == "</script><b>x"
+    assert data_of(path)["names"]["1"] == "</script><b>x?"
 
 
 def test_many_instances_are_drawn_in_part(

@@ -96,3 +96,19 @@ def test_official_classes_are_listed() -> None:
     before = replace(EVALUATION.scored, cityscapes_classes={"car": (0.2, 0.4)})
     rows = text_of(official_table(replace(EVALUATION, scored=scored, scored_baseline=before)))
     assert ["car", "20.0", "->", "25.0", "40.0", "->", "50.0"] in rows
+
+
+def test_names_are_shown_as_they_are_written() -> None:
+    name, field = "[/b]cat", "[red]"
+    scored = replace(EVALUATION.scored, categories=(CategoryFigures(1, name, 9, 0.372, 0.2, 0.5),))
+    named = replace(
+        EVALUATION,
+        scored=scored,
+        scored_baseline=scored,
+        category_names={1: name},
+        group_by=field,
+        objects=tuple(replace(item, group=name) for item in EVALUATION.objects),
+    )
+    for table in (category_table(named), breakdown_table(named, "category"), breakdown_table(named, "group")):
+        assert any(row[:1] == [name] for row in text_of(table))
+    assert ["by", field] in text_of(breakdown_table(named, "group"))

@@ -42,6 +42,7 @@ LARGE = 1 << 16  # bytes
 MEMORY = 3 << 30  # bytes of address space beyond what a child begins with
 
 OWN_FAULT = 99  # exit code of a child in which the trial failed, not what it tries
+FORMS, SHARES = ("file", "folder", "link to nothing", "link to itself"), (0.97, 0.01, 0.01, 0.01)
 
 READ, REFUSED = "read", "refused"
 EXCEPTION, HANG, OUT_OF_MEMORY, CRASH = FAILURES = ("exception", "hang", "out of memory", "crash")
@@ -71,11 +72,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Input:
-    """A broken file, and the call that reads it."""
+    """A broken file, and the call that reads it.
+
+    Attributes:
+        file: its path.
+        data: its bytes.
+        call: what reads it.
+        form: one of `FORMS`: a file of these bytes, or something else of that name.
+    """
 
     file: str
     data: bytes
     call: Call
+    form: str = "file"
 
 
 def make_input(reader: Reader, number: int, seed: int, sound: Path) -> Input:
@@ -83,14 +92,23 @@ def make_input(reader: Reader, number: int, seed: int, sound: Path) -> Input:
     rng = random.Random(zlib.crc32(f"{seed} {reader.name} {number}".encode()))
     file = rng.choice(reader.found(sound))
     data = rng.choice(reader.mutations)((sound / file).read_bytes(), rng)
-    return Input(file, data, rng.choice(reader.calls))
+    return Input(file, data, rng.choice(reader.calls), rng.choices(FORMS, SHARES)[0])
 
 
 def place(folder: Path, sound: Path, broken: Input) -> None:
     """Make a folder of good files, but for the broken one."""
     shutil.copytree(sound, folder, copy_function=_copy)
-    (folder / broken.file).unlink()
-    (folder / broken.file).write_bytes(broken.data)
+    file = folder / broken.file
+    file.unlink()
+    match broken.form:
+        case "file":
+            file.write_bytes(broken.data)
+        case "folder":
+            file.mkdir()
+        case "link to nothing":
+            file.symlink_to("nothing")
+        case "link to itself":
+            file.symlink_to(file.name)
 
 
 def _copy(source: str, target: str) -> None:
@@ -238,7 +256,7 @@ def keep_failures(failed: Sequence[Outcome], folder: Path, sound: Path) -> list[
         first, kept = members[0], folder / f"{len(lines):02d}"
         broken = make_input(next(r for r in READERS if r.name == first.reader), first.number, SEED, sound)
         kept.mkdir(parents=True)
-        (kept / Path(broken.file).name).write_bytes(broken.data)
+        (kept / Path(broken.file).name).write_bytes(broken.data if broken.form == "file" else broken.form.encode())
         (kept / "trace.txt").write_text(first.trace)
         who = ", ".join(f"{name} ({count})" for name, count in Counter(o.reader for o in members).items())
         said = first.trace.strip().splitlines()[-1][:150] if first.trace else ""
@@ -253,7 +271,7 @@ def main(name: str, number: int) -> None:
     reader = next(reader for reader in READERS if reader.name == name)
     with sound_folder() as sound:
         broken = make_input(reader, number, SEED, sound)
-        print(f"{broken.file}, read by {broken.call}")
+        print(f"{broken.file}, a {broken.form}, read by {broken.call}")
         outcome = _in_folder_of_its_own(reader, number, broken, sound)
         print(outcome.outcome, outcome.kind, outcome.place, outcome.trace, sep="\n")
 

@@ -80,7 +80,7 @@ def bytes_at_random(data: bytes, rng: random.Random) -> bytes:
 
 def text_lines(data: bytes, rng: random.Random) -> bytes:
     """Lines and words of a text exchanged, doubled, removed or replaced by odd ones; sometimes in another encoding."""
-    lines = data.decode().splitlines()
+    lines = data.decode(errors="replace").splitlines()
     for _ in range(rng.choice(CHANGES)):
         if not lines:
             break
@@ -367,6 +367,15 @@ def safetensors_header(data: bytes, rng: random.Random) -> bytes:
         return struct.pack("<Q", rng.choice((0, 1, length - 1, length + 1, 2**40, 2**64 - 1))) + header + rest
     header = json_tree(header, rng)
     return struct.pack("<Q", len(header)) + header + rest
+
+
+def safetensors_config(data: bytes, rng: random.Random) -> bytes:
+    """The model's config in the header of a single file changed."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    config = json_tree(header["__metadata__"]["bpr"].encode(), rng).decode(errors="replace")
+    changed = json.dumps({**header, "__metadata__": {"bpr": config}}).encode()
+    return struct.pack("<Q", len(changed)) + changed + data[8 + length :]
 
 
 def torch_tree(data: bytes, rng: random.Random) -> bytes:

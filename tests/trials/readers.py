@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
 import bpr_cli
@@ -17,7 +18,9 @@ from bpr_cli.formats import read_results
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from tests.trials import mutations
-from tests.trials.sound_inputs import extract_again, train_on
+from tests.trials.sound_inputs import convert_again, extract_again, train_on
+
+TOLERANCE = 1e-4  # of a probability; OpenVINO and torch, both in float32, agree to 1e-6
 
 Call = Callable[[Path], None]  # runs in the folder; takes the broken file, by its path in it
 Mutations = Sequence[mutations.Mutation]
@@ -25,6 +28,10 @@ Mutations = Sequence[mutations.Mutation]
 
 class UnreadableOutputError(RuntimeError):
     """What a command wrote is refused by the next one."""
+
+
+class WrongAnswerError(RuntimeError):
+    """What was broken was used all the same."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,18 @@ def _refine_with_model(model: Path) -> None:
     _refiner(model if model.name != "config.json" else model.parent)
 
 
+def _refine_converted(_: Path) -> None:
+    """A network that was changed on the disk must not answer: it is made again."""
+    rng = np.random.default_rng(0)
+    images_NHWC = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
+    masks_NHW = rng.integers(0, 2, (2, 64, 64), np.uint8)
+    answer, expected = (
+        refiner.networks[0].engine.predict(images_NHWC, masks_NHW) for refiner in (convert_again(), load_refiner())
+    )
+    if not np.allclose(answer, expected, atol=TOLERANCE):
+        raise WrongAnswerError(f"probabilities differ by up to {np.abs(answer - expected).max():.2g}")
+
+
 def _evaluate(_: Path) -> None:
     bpr_cli.evaluate(Path("results.json"), Path("gt.json"), Path("baseline.json"), quiet=True)
 
@@ -186,6 +205,8 @@ def _mostly(mutate: mutations.Mutation) -> Mutations:
 
 
 JSON, PNG, TENSORS = _mostly(mutations.json_tree), _mostly(mutations.png_chunks), _mostly(mutations.torch_tree)
+OPENVINO = (mutations.text_lines, mutations.bytes_at_random)
+ONE_FILE = (mutations.safetensors_config, *_mostly(mutations.safetensors_header))
 READ_PHOTO = [_refine_photo, _refine_photo_for("results.json"), _refine_photo_for("gt.json")]
 READ_RESULTS = [_refine_results, _refine_sound_results, _evaluate, _extract_anew]
 
@@ -223,7 +244,8 @@ READERS = [
     Reader("last.pt", ["run/last.pt"], TENSORS, [_resume], 0.6),
     Reader("config.json", ["model/config.json"], JSON, [_refine_with_model]),
     Reader("model.safetensors", ["model/*.safetensors"], _mostly(mutations.safetensors_header), [_refine_with_model]),
-    Reader("a model in one file", ["one.safetensors"], _mostly(mutations.safetensors_header), [_refine_with_model]),
+    Reader("a model in one file", ["one.safetensors"], ONE_FILE, [_refine_with_model]),
+    Reader("converted networks", ["cache/bpr/*/*"], OPENVINO, [_refine_converted], 0.3),
     Reader(".pth checkpoints", ["weights.pth"], TENSORS, [_refine_with_model], 0.4),
     Reader("bpr.toml", ["bpr.toml"], _mostly(mutations.text_lines), WITH_DEFAULTS, 2),
 ]

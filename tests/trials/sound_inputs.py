@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from pycocotools import mask as coco_mask
 import bpr_cli
 from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.training.recipe import choose_recipe
 from tests import cityscapes_made
 from tests.trials.common import DAVIS
@@ -83,6 +87,26 @@ def train_on(shards: Path, run: Path) -> None:
     )
 
 
+def convert_again() -> Refiner:
+    """Load the folder's model for OpenVINO, in it, by way of the cache that is there."""
+    os.environ["TORCH_HOME"] = "cache"
+    return Refiner.from_pretrained(Path("model"), device="cpu", precision="fp32", engine="openvino")
+
+
+def _in_child(work: Callable[[], object]) -> None:
+    """Do something in a forked process: what OpenVINO leaves in one must not be forked again."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        raise RuntimeError("the child failed")
+
+
 def make_folder(folder: Path) -> None:
     """Write it all."""
     _write_coco(folder)
@@ -93,6 +117,7 @@ def make_folder(folder: Path) -> None:
     with contextlib.chdir(folder):
         extract_again(Path("shards"))
         train_on(Path("shards"), Path("run"))
+        _in_child(convert_again)
     (folder / "bpr.toml").write_text(TOML)
 
 

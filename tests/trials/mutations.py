@@ -119,10 +119,9 @@ def json_tree(data: bytes, rng: random.Random) -> bytes:
 def json_lines(data: bytes, rng: random.Random) -> bytes:
     """As `json_tree` of some lines, and lines removed, doubled or cut."""
     lines = data.splitlines()
-    for _ in range(rng.choice(CHANGES)):
-        at = rng.randrange(len(lines))
+    for at in rng.sample(range(len(lines)), min(len(lines), rng.choice(CHANGES))):
         mutate = rng.choice((json_tree, json_tree, bytes_at_random, lambda line, _: line * 2, lambda *_: b""))
-        lines[at] = mutate(lines[at], rng) if lines[at].startswith(b"{") else b""
+        lines[at] = mutate(lines[at], rng)
     return b"\n".join(lines) + rng.choice((b"", b"\n"))
 
 
@@ -240,7 +239,7 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def _odd_header(header: bytes, rng: random.Random) -> bytes:
     width, height, *rest = struct.unpack(">IIBBBBB", header.ljust(13, b"\0")[:13])
-    sides = (0, 1, width + 1, 15000, 46341, 65536, 2**31 - 1, 2**32 - 1)
+    sides = (0, 1, width ^ 1, 15000, 46341, 65536, 2**31 - 1, 2**32 - 1)
     width, height = (rng.choice((side, rng.choice(sides))) for side in (width, height))
     rest[rng.randrange(5)] = rng.choice((0, 1, 2, 3, 4, 6, 8, 16, 255))
     return struct.pack(">IIBBBBB", width, height, *rest)

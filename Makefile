@@ -1,6 +1,7 @@
 # make demo   install into .venv, refine the bundled example, show figures before and after
 # make test   run the tests          make lint   check style and types
 # make docs   build the site into out/site
+# make trial  run the reliability trials, half an hour, and write examples/RELIABILITY.md (TRIAL=fuzz: one; SCALE=0.1)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,10 @@ STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 PYTHON_FILES := bpr_cli tests examples models docs
 
-.PHONY: demo test test-all lint format docs clean
+TRIAL :=
+SCALE := 1
+
+.PHONY: demo test test-all trial lint format docs clean
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py --out out/demo
@@ -19,6 +23,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+trial: $(STAMP)
+	$(BIN)/python -m tests.trials $(TRIAL) --scale $(SCALE)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check $(PYTHON_FILES)

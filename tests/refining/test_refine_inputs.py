@@ -157,7 +157,7 @@ def test_two_images_that_would_share_a_photo_are_left_as_they_were(tmp_path, ref
     with pytest.raises(InputError, match=r"would both be 0\.png"):
         run(tmp_path, records, refiner)
     summary, found = run(tmp_path, records, refiner, skip_bad=True)
-    assert len(summary.skipped) == 2
+    assert len(summary.skipped.lines) == 2
     assert found[:2] == [POLYGON, POLYGON]
     assert found[2] != POLYGON
 

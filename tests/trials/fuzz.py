@@ -112,8 +112,8 @@ def place(folder: Path, sound: Path, broken: Input) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    """Large files are replaced by those who write them, never changed: one copy of them is enough."""
-    (os.link if Path(source).stat().st_size > LARGE else shutil.copyfile)(source, target)
+    """A copy with its times; large files are replaced by those who write them, never changed: one is enough."""
+    (os.link if Path(source).stat().st_size > LARGE else shutil.copy2)(source, target)
 
 
 def attempt(reader: Reader, number: int, broken: Input) -> Outcome:

@@ -29,7 +29,7 @@ from tests.trials.common import (
     watch_undisturbed,
 )
 
-DISKS = 5  # of each command, from nearly nothing to nearly enough
+DISKS = 3  # of each command, from nearly nothing to nearly enough
 PAGE = 4096  # bytes; a tmpfs has room for whole pages
 ROOM = 1 << 30  # bytes, enough for every command
 

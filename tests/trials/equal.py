@@ -17,10 +17,7 @@ BUSY = 2  # processes that do nothing but compute, for each processor
 # As people start them: model, engine and precision are what the command itself chooses.
 REPEATED = {
     "refine": ("refine", "in/results.json", "--images", "in/photos", "-o", "out/refined.json", "-q"),
-    "refine --engine torch": (*COMMANDS["refine"], "--engine", "torch"),
-    "extract": COMMANDS["extract"],
     "train": tuple(word for word in COMMANDS["train"] if word not in ("--precision", "fp32")),
-    "export": COMMANDS["export"],
 }
 
 

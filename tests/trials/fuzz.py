@@ -8,6 +8,7 @@ time), of memory (address space) or of a crash in place of the trial; what a chi
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import math
 import os
@@ -176,6 +177,7 @@ def _from_child(reader: Reader, block: Mapping[int, Input], sound: Path) -> Iter
 
 def _be_child(reader: Reader, block: Mapping[int, Input], sound: Path, sending: int) -> NoReturn:
     """Try the inputs, a line each into the pipe, and end."""
+    faulthandler.disable()
     told = os.dup(2)
     try:
         silence = os.open(os.devnull, os.O_WRONLY)

@@ -30,7 +30,7 @@ from tests.trials.common import (
     watch_undisturbed,
 )
 
-KILLS = 24  # of each command
+KILLS = 15  # of each command
 SEED = 1
 MOST_DELAY = 0.03  # seconds from a moment of writing to the kill
 

@@ -25,7 +25,7 @@ from tests.trials.common import (
     watch_undisturbed,
 )
 
-SIGNALS = 8  # of each kind, to each command
+SIGNALS = 5  # of each kind, to each command
 SEED = 2
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -178,7 +178,7 @@ def finished_shard(out: Path, name: str, made_from: str) -> ShardReport | None:
     """The report of a shard that is done; None if it is missing, broken, of another extraction, or not of this tar."""
     try:
         report = ShardReport(**json.loads(report_path(out, name).read_bytes()))
-        if report.name != name or report.made_from != made_from:
+        if report.name != name or report.made_from != made_from or not _is_well_formed(report):
             return None
         tar = out / f"{name}.tar"
         if tar.stat().st_size != report.size or fingerprint(tar) != (report.size, report.sha256):
@@ -186,3 +186,31 @@ def finished_shard(out: Path, name: str, made_from: str) -> ShardReport | None:
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return report
+
+
+def _is_well_formed(report: ShardReport) -> bool:
+    """Whether what a file says has the types of a `ShardReport`."""
+
+    def is_mapping(value: object, of: Callable[[object], bool]) -> bool:
+        return isinstance(value, dict) and all(map(of, value.values()))
+
+    def is_count(value: object) -> bool:
+        return type(value) is int and value >= 0
+
+    def is_stamp(value: object) -> bool:
+        return isinstance(value, list) and all(type(number) is int for number in value)
+
+    def is_text(value: object) -> bool:
+        return isinstance(value, str)
+
+    def is_notice(value: object) -> bool:
+        return isinstance(value, list) and len(value) == 2 and all(map(is_text, value))
+
+    return (
+        is_mapping(report.photos, is_stamp)
+        and is_mapping(report.counts, is_count)
+        and isinstance(report.skipped, list)
+        and all(map(is_text, report.skipped))
+        and isinstance(report.notices, list)
+        and all(map(is_notice, report.notices))
+    )

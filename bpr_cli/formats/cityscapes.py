@@ -167,9 +167,14 @@ def _instance(
             file=path,
             remedy="The file is damaged: write it again",
         )
-    mask = (path.parent / parts[0]).resolve()
-    if "\\" in parts[0] and not mask.is_file():  # as Windows writes paths
-        mask = (path.parent / parts[0].replace("\\", "/")).resolve()
+    try:
+        mask = (path.parent / parts[0]).resolve()
+        if "\\" in parts[0] and not mask.is_file():  # as Windows writes paths
+            mask = (path.parent / parts[0].replace("\\", "/")).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        raise InputError(
+            problem + f"{parts[0]} leads nowhere ({error})", file=path, remedy="Write its path anew"
+        ) from error
     if not mask.is_relative_to(folder.resolve()):
         raise InputError(problem + f"{parts[0]} lies outside the folder", file=path, remedy="Keep masks inside it")
     if not mask.is_file():

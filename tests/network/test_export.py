@@ -97,7 +97,7 @@ def test_unknown_formats_and_missing_packages_are_named(small_model, tmp_path, m
     with pytest.raises(InputError, match=r"\.onnx or a \.xml"):
         exporting.export(small_model, tmp_path / "refiner.tflite")
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"bpr\[onnx\]"):
+    with pytest.raises(InputError, match=r"boundary-patch-refinement\[onnx\]"):
         exporting.export(small_model, tmp_path / "refiner.onnx")
 
 

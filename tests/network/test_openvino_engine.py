@@ -173,7 +173,7 @@ def test_the_engine_is_chosen_by_name_and_device(network, monkeypatch):
         open_engine(network, ModelConfig(), torch.device("meta"), name="openvino")
     monkeypatch.setattr("bpr_cli.network.engine.find_spec", lambda name: None)
     assert open_engine(network, ModelConfig(input_size=64), CPU).name == "torch"
-    with pytest.raises(InputError, match=r"bpr\[openvino\]"):
+    with pytest.raises(InputError, match=r"boundary-patch-refinement\[openvino\]"):
         open_engine(network, ModelConfig(), CPU, name="openvino")
 
 

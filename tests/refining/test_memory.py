@@ -57,7 +57,7 @@ def test_ten_times_the_photos_take_no_more_memory(example, small_model, tmp_path
 class Agreeing:
     """A network that answers with the coarse mask."""
 
-    device = torch.device("cpu")
+    name, precision, device = "mask", "fp32", torch.device("cpu")
 
     def predict(self, images_NHWC, masks_NHW, flips=False):
         return masks_NHW.astype(np.float32)

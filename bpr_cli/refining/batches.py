@@ -84,7 +84,7 @@ class _Waiting:
         self.bytes, self._photo_HWC = 0, NO_PHOTO
         for entry in rest:
             self.add(entry)
-        while taken:
+        while taken:  # popped, not iterated: nothing here shall keep a photo alive that was handed on
             yield taken.pop(0)
 
     def _bytes_of_new_photo(self, item: Look | Refined) -> int:

@@ -21,9 +21,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
+from bpr_cli.engines.devices import choose_device
 from bpr_cli.network import hrnet
-from bpr_cli.network.devices import choose_device
-from bpr_cli.network.inputs import prepare
+from bpr_cli.network.input_tensor import prepare
 from bpr_cli.shards import list_shards
 from bpr_cli.training.batches import PatchDataset, StepSampler, training_batches
 from bpr_cli.training.recipe import choose_recipe

@@ -19,8 +19,8 @@ import pytest
 from bpr_cli import app
 from bpr_cli.benchmark.workload import WORKLOADS
 from bpr_cli.commands import benchmark, options
-from bpr_cli.network.devices import DTYPES, INT8
-from bpr_cli.network.engine import ENGINES
+from bpr_cli.engines.devices import DTYPES, INT8
+from bpr_cli.engines.engine import ENGINES
 from bpr_cli.patches import SCHEMES
 from bpr_cli.refining.settings import BLENDS
 from bpr_cli.refining.speed import SPEEDS

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from bpr_cli import patches
+from bpr_cli.engines.recording import RECORD_AT
 from bpr_cli.formats import read_results
 from bpr_cli.formats.coco import with_image_info
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import image_size
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.network.recording import RECORD_AT
 from bpr_cli.refining.refine import refine
 from bpr_cli.refining.refiner import STAGES, Refiner
 

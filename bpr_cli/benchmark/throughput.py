@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from bpr_cli.engines.devices import INT8, knows_bfloat16
+from bpr_cli.engines.engine import open_engine
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import INT8, knows_bfloat16
-from bpr_cli.network.engine import open_engine
 from bpr_cli.network.hrnet import CONFIGS, FOREGROUND, build, resize_logits
-from bpr_cli.network.inputs import prepare
+from bpr_cli.network.input_tensor import prepare
 from bpr_cli.progress import progress_bar
 
 PLAIN = "plain torch, fp32"

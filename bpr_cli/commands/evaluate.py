@@ -130,7 +130,7 @@ def evaluate(
     """
     from bpr_cli.evaluation.evaluate import evaluate_inputs
     from bpr_cli.evaluation.gates import failures, parse_gates
-    from bpr_cli.evaluation.inputs import read_inputs
+    from bpr_cli.evaluation.reading import read_inputs
     from bpr_cli.evaluation.settings import EvaluationSettings, parse_distances
     from bpr_cli.formats.images import PhotoReader
     from bpr_cli.report.machine import write_json

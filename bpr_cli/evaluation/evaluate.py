@@ -27,8 +27,8 @@ from bpr_cli.evaluation.figures import (
     mean,
     printable,
 )
-from bpr_cli.evaluation.inputs import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.matching import THRESHOLDS
+from bpr_cli.evaluation.reading import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.rules import Rules, evaluation_order
 from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.files import PathLike

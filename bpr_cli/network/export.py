@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bpr_cli.engines.devices import INT8
+from bpr_cli.engines.patch_graph import INPUTS, OUTPUT, PatchGraph
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.locks import holding
 from bpr_cli.network.checkpoint import load
-from bpr_cli.network.devices import INT8
-from bpr_cli.network.graph import INPUTS, OUTPUT, PatchGraph
 
 INT8_LOSS = 0.002  # of mean IoU, that 8 bits may cost; the shipped models lose 0.0005
 TOLERANCE = 1e-3  # of a probability: float32 leaves 5e-7 for trained weights, 2e-4 for random ones, bfloat16 7e-3
@@ -36,7 +36,7 @@ class ExportError(RuntimeError):
 
 
 def export(model: str | PathLike[str], output: Path) -> float:
-    """Write a model as one graph from 8-bit patches to probabilities (`graph.PatchGraph`), any batch size.
+    """Write a model as one graph from 8-bit patches to probabilities (`patch_graph.PatchGraph`), any batch size.
 
     Args:
         model: as in `Refiner.from_pretrained`.
@@ -89,7 +89,7 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
     if output.suffix != ".xml":
         raise InputError("8 bits are for OpenVINO", file=output, remedy="Name a .xml file with -o")
     _require("int8", ("openvino", "nncf"))
-    from bpr_cli.network.openvino_engine import OpenVinoEngine, convert, mark_weights, save_graph
+    from bpr_cli.engines.openvino_engine import OpenVinoEngine, convert, mark_weights, save_graph
     from bpr_cli.network.quantize import mean_iou, quantize, read_patches
 
     module, config = load(model)
@@ -163,7 +163,7 @@ def _write_onnx(graph: PatchGraph, path: Path) -> Run:
 
 
 def _write_openvino(graph: PatchGraph, path: Path) -> Run:
-    from bpr_cli.network.openvino_engine import convert, core, save_graph
+    from bpr_cli.engines.openvino_engine import convert, core, save_graph
 
     model = convert(graph)
     save_graph(model, path)

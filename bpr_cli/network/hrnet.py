@@ -71,7 +71,7 @@ def resize_logits(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 class HRNetSegmenter(nn.Module):
     """Backbone and head: (N, 4, H, W) float to logits (N, 2, H/4, W/4), background and foreground.
 
-    The input's channels are normalised red, green, blue and the coarse mask as -1 / +1 (`inputs.prepare`); H and W
+    The input's channels are normalised red, green, blue and the coarse mask as -1 / +1 (`input_tensor`); H and W
     are multiples of 32. `resize_logits` brings the logits to the size in which they are compared or pasted.
     """
 

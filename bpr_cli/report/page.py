@@ -19,7 +19,7 @@ from bpr_cli import __version__
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.breakdown import Slice, breakdown, interval
 from bpr_cli.evaluation.figures import Evaluation
-from bpr_cli.evaluation.inputs import EvaluationInputs
+from bpr_cli.evaluation.reading import EvaluationInputs
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import PhotoReader

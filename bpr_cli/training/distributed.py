@@ -13,8 +13,8 @@ import torch.distributed as dist
 import torch.distributed.nn.functional as dist_functional
 from torch import Tensor, nn
 
+from bpr_cli.engines.devices import choose_device
 from bpr_cli.errors import InputError
-from bpr_cli.network.devices import choose_device
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from bpr_cli.engines.devices import precision_name
 from bpr_cli.network import checkpoint, hrnet
-from bpr_cli.network.devices import precision_name
-from bpr_cli.network.inputs import prepare
+from bpr_cli.network.input_tensor import prepare
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
 from bpr_cli.training.batches import StepSampler, training_batches, validation_batches

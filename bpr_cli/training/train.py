@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.network import checkpoint, hrnet
-from bpr_cli.network.devices import autocast_dtype, precision_name
 from bpr_cli.training.batches import default_workers
 from bpr_cli.training.distributed import Process, from_leader, joined_process, synchronise_batch_norm
 from bpr_cli.training.loop import Training, TrainingDivergedError, TrainingSummary
@@ -53,7 +53,7 @@ def train(
         out: the run's folder (see `run_folder`).
         recipe: network, optimiser, schedule, loss, augmentation.
         init: a model whose weights to begin from: anything that `refine --model` takes.
-        device, precision: as in `network.devices`; with `resume`, "auto" is the precision that the run began in.
+        device, precision: as in `engines.devices`; with `resume`, "auto" is the precision that the run began in.
         workers: processes that read patches ahead; None: as `batches.default_workers`.
         validate_every, save_every: steps between validations and between saved states.
         resume: continue the run in `out` if there is one.

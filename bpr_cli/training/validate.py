@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bpr_cli.network.hrnet import resize_logits
-from bpr_cli.network.inputs import prepare
+from bpr_cli.network.input_tensor import prepare
 from bpr_cli.training.distributed import Process, sum_over_processes
 from bpr_cli.training.losses import patch_loss
 

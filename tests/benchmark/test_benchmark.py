@@ -12,11 +12,11 @@ from bpr_cli.benchmark import benchmark as benchmarking
 from bpr_cli.benchmark.tables import benchmark_tables
 from bpr_cli.benchmark.throughput import PLAIN
 from bpr_cli.benchmark.workload import WORKLOADS, make_workload
+from bpr_cli.engines.devices import knows_bfloat16
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import image_size, read_image
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.network.devices import knows_bfloat16
 from bpr_cli.patches import propose_boxes
 from bpr_cli.refining.refiner import STAGES
 from bpr_cli.refining.settings import RefineSettings

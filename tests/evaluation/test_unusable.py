@@ -8,7 +8,7 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate
-from bpr_cli.evaluation.inputs import read_inputs
+from bpr_cli.evaluation.reading import read_inputs
 
 SQUARE = [[2, 2, 12, 2, 12, 12, 2, 12]]
 BROKEN = {"size": [20, 30], "counts": "0"}

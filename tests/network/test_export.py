@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
 from bpr_cli.locks import holding
 from bpr_cli.network import export as exporting
 from bpr_cli.network.checkpoint import load, save, zoo_folder
-from bpr_cli.network.torch_engine import TorchEngine
 from bpr_cli.refining.refiner import Refiner
 from tests.conftest import run_bpr
 from tests.network.seeded import seeded_patches
@@ -40,7 +40,7 @@ def test_onnx_of_any_batch_size(small_model, tmp_path):
 
 
 def test_openvino_files(small_model, tmp_path):
-    openvino_engine = pytest.importorskip("bpr_cli.network.openvino_engine", reason="OpenVINO is not installed")
+    openvino_engine = pytest.importorskip("bpr_cli.engines.openvino_engine", reason="OpenVINO is not installed")
     assert exporting.export(small_model, tmp_path / "new" / "refiner.xml") < 1e-3
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["refiner.bin", "refiner.xml"]
     compiled = openvino_engine.core().compile_model(

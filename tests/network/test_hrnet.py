@@ -11,7 +11,7 @@ import torch
 
 from bpr_cli.errors import InputError
 from bpr_cli.network import hrnet
-from bpr_cli.network.inputs import prepare
+from bpr_cli.network.input_tensor import prepare
 from tests.network.seeded import seeded_network, seeded_patches
 
 DATA = Path(__file__).parent.parent / "data"

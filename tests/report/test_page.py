@@ -14,7 +14,7 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate_inputs
-from bpr_cli.evaluation.inputs import EvaluationInputs, read_inputs
+from bpr_cli.evaluation.reading import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.report import page as page_module
 from bpr_cli.report.cases import choose_cases, outline

@@ -8,9 +8,9 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from bpr_cli.commands.train import train
+from bpr_cli.engines.devices import DTYPES
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import DTYPES
 from bpr_cli.network.hrnet import CONFIGS
 from bpr_cli.training.recipe import CHOICES, DEFAULT, PAPER, RECIPES, choose_recipe, learning_rate
 

@@ -11,10 +11,11 @@ import sys
 import pytest
 import torch
 
+from bpr_cli.engines import devices
 from bpr_cli.errors import InputError
 from bpr_cli.extraction.manifest import read_any_manifest, write_manifest
 from bpr_cli.locks import holding
-from bpr_cli.network import checkpoint, devices
+from bpr_cli.network import checkpoint
 from bpr_cli.training import train as training
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.run_folder import LOCK_FILE

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from bpr_cli.engines.engine import open_engine
+from bpr_cli.engines.patch_graph import PatchGraph
+from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.engine import open_engine
-from bpr_cli.network.graph import PatchGraph
-from bpr_cli.network.torch_engine import TorchEngine
 from tests.network.seeded import seeded_network, seeded_patches
 
-openvino_engine = pytest.importorskip("bpr_cli.network.openvino_engine", reason="OpenVINO is not installed")
+openvino_engine = pytest.importorskip("bpr_cli.engines.openvino_engine", reason="OpenVINO is not installed")
 
 CPU = torch.device("cpu")
 CONVERTED: list[object] = []
@@ -171,7 +171,7 @@ def test_the_engine_is_chosen_by_name_and_device(network, monkeypatch):
         open_engine(network, ModelConfig(), CPU, "fp16", "openvino")
     with pytest.raises(InputError, match="not on meta"):
         open_engine(network, ModelConfig(), torch.device("meta"), name="openvino")
-    monkeypatch.setattr("bpr_cli.network.engine.find_spec", lambda name: None)
+    monkeypatch.setattr("bpr_cli.engines.engine.find_spec", lambda name: None)
     assert open_engine(network, ModelConfig(input_size=64), CPU).name == "torch"
     with pytest.raises(InputError, match=r"boundary-patch-refinement\[openvino\]"):
         open_engine(network, ModelConfig(), CPU, name="openvino")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from bpr_cli.engines.recording import RECORD_AT, Recording, record_cuda_graph
+from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.recording import RECORD_AT, Recording, record_cuda_graph
-from bpr_cli.network.torch_engine import TorchEngine
+from tests.engines.test_engine import Greedy
 from tests.network.seeded import seeded_network, seeded_patches
-from tests.network.test_engine import Greedy
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bpr_cli.network.checkpoint import ModelConfig
 from bpr_cli.network.hrnet import FOREGROUND, resize_logits
-from bpr_cli.network.inputs import prepare
+from bpr_cli.network.input_tensor import prepare
 
 INPUTS, OUTPUT = ("images", "masks"), "probabilities"
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from bpr_cli.network.inputs import MEAN, STD, prepare
+from bpr_cli.network.input_tensor import MEAN, STD, prepare
 from tests.network.seeded import seeded_patches
 
 

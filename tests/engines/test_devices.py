@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from bpr_cli.network import devices
+from bpr_cli.engines import devices
 
 CPU = torch.device("cpu")
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from bpr_cli.engines.devices import autocast_dtype, choose_device
+from bpr_cli.engines.engine import Network, open_engine
+from bpr_cli.engines.recording import RECORD_AT
+from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
 from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.devices import autocast_dtype, choose_device
-from bpr_cli.network.engine import Network, open_engine
 from bpr_cli.network.hrnet import resize_logits
-from bpr_cli.network.inputs import prepare
-from bpr_cli.network.recording import RECORD_AT
-from bpr_cli.network.torch_engine import TorchEngine
+from bpr_cli.network.input_tensor import prepare
 from tests.network.seeded import seeded_network, seeded_patches
 
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ def test_no_patches_give_no_probabilities(network):
 
 
 def test_cuda_graphs_are_off_unless_asked_for_by_name(network, monkeypatch):
-    monkeypatch.setattr("bpr_cli.network.torch_engine.record_cuda_graph", lambda compute, example: compute)
+    monkeypatch.setattr("bpr_cli.engines.torch_engine.record_cuda_graph", lambda compute, example: compute)
     for asked, recorded in ((False, False), (True, True)):
         engine = TorchEngine(network, ModelConfig(input_size=64), CPU, "fp32", cuda_graphs=asked)
         images, masks = seeded_patches(1)

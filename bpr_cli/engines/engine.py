@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bpr_cli.engines.devices import INT8, choose_device
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
-from bpr_cli.network.devices import INT8, choose_device
 
 CUDA_GRAPHS = "cuda-graphs"
 ENGINES = ("auto", "torch", "openvino", CUDA_GRAPHS)
@@ -113,11 +113,11 @@ def open_engine(
         raise InputError(f"CUDA graphs run on CUDA, not on {device}", remedy="Use --device cuda or --engine torch")
     # Imported here: each costs a start-up that the other's users need not wait for.
     if name == "openvino" or (name == "auto" and has_openvino and device.type == "cpu"):
-        from bpr_cli.network.openvino_engine import OpenVinoEngine
+        from bpr_cli.engines.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(module, config, precision, int8)
     if precision == INT8:
         raise InputError("int8 is for OpenVINO on a CPU", remedy=f"{to_install('openvino')}, or use --precision auto")
-    from bpr_cli.network.torch_engine import TorchEngine
+    from bpr_cli.engines.torch_engine import TorchEngine
 
     return TorchEngine(module, config, device, precision, cuda_graphs=name == CUDA_GRAPHS)

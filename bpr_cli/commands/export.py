@@ -37,8 +37,8 @@ def export(
 
     [bold]bpr export[/] --model runs/first --int8 shards/train -o runs/first/best/int8.xml
     """
-    from bpr_cli.network.export import ExportError, export_int8
-    from bpr_cli.network.export import export as run
+    from bpr_cli.exporting.export import ExportError, export_int8
+    from bpr_cli.exporting.export import export as run
     from bpr_cli.refining.speed import DEFAULT_MODELS
 
     model = model or DEFAULT_MODELS[-1]

@@ -12,8 +12,8 @@ import torch
 
 from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
+from bpr_cli.exporting import export as exporting
 from bpr_cli.locks import holding
-from bpr_cli.network import export as exporting
 from bpr_cli.network.checkpoint import load, save, zoo_folder
 from bpr_cli.refining.refiner import Refiner
 from tests.conftest import run_bpr
@@ -104,7 +104,7 @@ def test_unknown_formats_and_missing_packages_are_named(small_model, tmp_path, m
 @pytest.fixture
 def few_patches(monkeypatch):
     """A training set of this project's tests has a few dozen patches."""
-    quantizing = pytest.importorskip("bpr_cli.network.quantize")
+    quantizing = pytest.importorskip("bpr_cli.exporting.quantize")
     pytest.importorskip("nncf")
     monkeypatch.setattr(quantizing, "CALIBRATION_PATCHES", 12)
     monkeypatch.setattr(quantizing, "CHECKED_PATCHES", 12)

@@ -90,7 +90,7 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
         raise InputError("8 bits are for OpenVINO", file=output, remedy="Name a .xml file with -o")
     _require("int8", ("openvino", "nncf"))
     from bpr_cli.engines.openvino_engine import OpenVinoEngine, convert, mark_weights, save_graph
-    from bpr_cli.network.quantize import mean_iou, quantize, read_patches
+    from bpr_cli.exporting.quantize import mean_iou, quantize, read_patches
 
     module, config = load(model)
     graph = PatchGraph(module, config).eval()

@@ -16,6 +16,7 @@ import torch
 from bpr_cli.extraction.extract import extract
 from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.network.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,7 +79,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seeded random weights: what this model answers does not matter, only what becomes of it."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
-    checkpoint.save(folder, hrnet.build("hrnet-w18-small"), checkpoint.ModelConfig(input_size=64))
+    checkpoint.save(folder, hrnet.build("hrnet-w18-small"), ModelConfig(input_size=64))
     return folder
 
 

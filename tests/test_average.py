@@ -8,12 +8,13 @@ import sys
 import torch
 
 from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.network.config import ModelConfig
 from tests.conftest import ROOT
 
 
 def make_run(folder, seed):
     torch.manual_seed(seed)
-    config = checkpoint.ModelConfig(input_size=64)
+    config = ModelConfig(input_size=64)
     checkpoint.save(folder / "best", hrnet.build(config.network), config)
     end = hrnet.build(config.network)
     averaged = torch.optim.swa_utils.AveragedModel(end)

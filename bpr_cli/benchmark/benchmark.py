@@ -16,7 +16,8 @@ from bpr_cli.benchmark.throughput import Throughput, over_batch_sizes, over_netw
 from bpr_cli.benchmark.workload import WORKLOADS, make_workload
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.network.checkpoint import int8_file, load
+from bpr_cli.network.checkpoint import load
+from bpr_cli.network.zoo import int8_file
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import NameOrPath, models_of_passes

@@ -15,8 +15,8 @@ from torch import nn
 
 from bpr_cli.engines.devices import INT8, knows_bfloat16
 from bpr_cli.engines.engine import open_engine
-from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.hrnet import CONFIGS, FOREGROUND, build, resize_logits
+from bpr_cli.network.config import CONFIGS, ModelConfig
+from bpr_cli.network.hrnet import FOREGROUND, build, resize_logits
 from bpr_cli.network.input_tensor import prepare
 from bpr_cli.progress import progress_bar
 

@@ -14,7 +14,9 @@ from torch import nn
 
 from bpr_cli.engines.devices import INT8, choose_device
 from bpr_cli.errors import InputError, to_install
-from bpr_cli.network.checkpoint import ModelConfig, int8_file, load
+from bpr_cli.network.checkpoint import load
+from bpr_cli.network.config import ModelConfig
+from bpr_cli.network.zoo import int8_file
 
 CUDA_GRAPHS = "cuda-graphs"
 ENGINES = ("auto", "torch", "openvino", CUDA_GRAPHS)
@@ -97,7 +99,7 @@ def open_engine(
             is an `int8` file.
         name: one of ENGINES. "auto" takes OpenVINO on CPUs where it is installed, else torch. "cuda-graphs", torch
             that replays batches as CUDA graphs (`recording`), has not been tried on a GPU yet.
-        int8: the network's 8-bit form (`checkpoint.int8_file`).
+        int8: the network's 8-bit form (`zoo.int8_file`).
 
     Raises:
         InputError: no such engine, it is not installed, or it does not run on that device or in that precision.

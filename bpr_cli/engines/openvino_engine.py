@@ -26,7 +26,8 @@ from torch import nn
 from bpr_cli.engines.devices import INT8, autocast_dtype, precision_name
 from bpr_cli.engines.patch_graph import PatchGraph
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig, hash_weights
+from bpr_cli.network.checkpoint import hash_weights
+from bpr_cli.network.config import ModelConfig
 
 GRAPH_VERSION = "1"  # counts up when PatchGraph computes something else
 HINTS = {"fp32": "f32", "bf16": "bf16"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.hrnet import FOREGROUND, resize_logits
 from bpr_cli.network.input_tensor import prepare
 

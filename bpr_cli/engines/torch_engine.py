@@ -15,7 +15,7 @@ from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.engines.patch_graph import fold_batch_norm
 from bpr_cli.engines.recording import Recording, record_cuda_graph
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.hrnet import FOREGROUND, resize_logits
 from bpr_cli.network.input_tensor import prepare
 

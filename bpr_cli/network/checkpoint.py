@@ -1,7 +1,7 @@
-"""Models on disk: saving, finding and loading them.
+"""Weights on disk: saving and loading them.
 
 A model is a folder with `model.safetensors` (weights, under the names of `hrnet`) and `config.json` (a
-`ModelConfig`); or one safetensors file, whose metadata then carries the config. The `.pth` files of the paper's
+`config.ModelConfig`); or one safetensors file, whose metadata then carries the config. The `.pth` files of the paper's
 authors are read as well, by torch's weights-only reader: nothing in them is ever executed.
 """
 
@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,96 +23,13 @@ from torch import Tensor, nn
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.network.hrnet import CONFIGS, INPUT_STRIDE, HRNetSegmenter
-from bpr_cli.patches import SCHEMES
+from bpr_cli.network.config import CONFIGS, ModelConfig
+from bpr_cli.network.hrnet import HRNetSegmenter
+from bpr_cli.network.zoo import WEIGHTS_FILE, choices, resolve
 
-FORMAT = 1
-WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-INT8_FILE = "int8.xml"  # and int8.bin: the same network in 8 bits, for OpenVINO (`bpr export --int8`)
 METADATA_KEY = "bpr"  # of the safetensors metadata; the value is config.json's text
-LARGEST_SIDE = 2048  # px; far beyond what has been trained, and a batch of it would take all memory
 NAMED = 3  # weights that an error message names before it only counts
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """What a network expects.
-
-    Attributes:
-        network: a name in `hrnet.CONFIGS`.
-        input_size: side in pixels to which patches are resized; a multiple of 32.
-        patch_size: side in pixels of the patch that is pasted back.
-        padding: pixels of context on each side of the patch, shown to the network, not pasted back.
-        scheme: how the patches lay that it was trained on (`patches.SCHEMES`); None: not recorded.
-
-    Raises:
-        InputError: a value is out of range.
-    """
-
-    network: str = "hrnet-w18-small"
-    input_size: int = 128
-    patch_size: int = 64
-    padding: int = 0
-    scheme: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.network, str) or self.network not in CONFIGS:
-            raise InputError(f"network is {self.network!r}", remedy=f"Choose from {', '.join(CONFIGS)}")
-        sizes = {name: getattr(self, name) for name in ("input_size", "patch_size", "padding")}
-        for name, value in sizes.items():
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise InputError(f"{name} is {value!r}, not an integer")
-            if value > LARGEST_SIDE:
-                raise InputError(f"{name} is {value}", remedy=f"Choose {LARGEST_SIDE} or less")
-        if self.input_size < INPUT_STRIDE or self.input_size % INPUT_STRIDE:
-            raise InputError(f"input_size is {self.input_size}", remedy=f"Choose a multiple of {INPUT_STRIDE}")
-        if self.patch_size < 1:
-            raise InputError(f"patch_size is {self.patch_size}", remedy="Choose 1 or more")
-        if self.padding < 0:
-            raise InputError(f"padding is {self.padding}", remedy="Choose 0 or more")
-        if self.scheme is not None and self.scheme not in SCHEMES:
-            raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
-
-    def to_json(self) -> str:
-        """The text of config.json."""
-        values = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str, file: Path) -> ModelConfig:
-        """Read `to_json`'s text; absent keys take their defaults.
-
-        Raises:
-            InputError: no JSON object, an unknown key, a value out of range, or a later format; names `file`.
-        """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"the model's config is not JSON ({error})", file=file) from error
-        if not isinstance(values, dict):
-            raise InputError("the model's config is not a JSON object", file=file)
-        if values.pop("format", FORMAT) != FORMAT:
-            raise InputError("the model was written by a later version", file=file, remedy="Upgrade bpr")
-        unknown = sorted(values.keys() - {field.name for field in fields(cls)})
-        if unknown:
-            raise InputError(f"unknown keys in the model's config: {', '.join(unknown)}", file=file)
-        try:
-            return cls(**values)
-        except InputError as error:
-            raise InputError(error.problem, file=file, remedy=error.remedy) from error
-
-
-def zoo_folder() -> Path:
-    """Where the models that ship lie: `zoo/` in an installed package, `models/` beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    installed = package / "zoo"
-    return installed if installed.is_dir() else package.parent / "models"
-
-
-def zoo_names() -> list[str]:
-    """Names of the models that ship, sorted."""
-    return sorted(path.parent.name for path in zoo_folder().glob(f"*/{WEIGHTS_FILE}"))
 
 
 def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, half: bool = False) -> None:
@@ -148,38 +63,6 @@ def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, h
     if not single:
         with replacing(path / CONFIG_FILE) as temporary:
             temporary.write_text(config.to_json(), encoding="utf-8")
-
-
-def resolve(name_or_path: str | PathLike[str]) -> Path:
-    """The weights file that a name or path stands for.
-
-    Args:
-        name_or_path: a zoo name, which goes before a folder of the same name (write `./NAME` for that one); a
-            model's folder; a training run's folder, for its best weights; or a weights file.
-
-    Raises:
-        InputError: there is no such model, or the folder holds none.
-    """
-    name = str(name_or_path)
-    if name in zoo_names():
-        return zoo_folder() / name / WEIGHTS_FILE
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise InputError(f"there is no model {name!r}", remedy=_choices())
-    for folder in (path, path / "best"):
-        if (folder / WEIGHTS_FILE).is_file():
-            return folder / WEIGHTS_FILE
-    if (path / "run.json").is_file():
-        raise InputError("the training run has kept no weights yet", file=path, remedy="Let it train longer")
-    raise InputError(f"the folder holds no {WEIGHTS_FILE}", file=path, remedy=_choices())
-
-
-def int8_file(name_or_path: str | PathLike[str]) -> Path | None:
-    """The model's 8-bit form, if it has one; `name_or_path` as in `resolve`."""
-    path = resolve(name_or_path).with_name(INT8_FILE)
-    return path if path.is_file() else None
 
 
 def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") -> tuple[HRNetSegmenter, ModelConfig]:
@@ -244,12 +127,6 @@ def _read_text(path: Path) -> str:
         raise InputError(f"the model's config is not text ({error})", file=path) from error
 
 
-def _choices() -> str:
-    names = zoo_names()
-    ships = f"Models that ship: {', '.join(names)}" if names else "No model ships with this installation"
-    return f"{ships}; or give a training run's folder, a model's folder, a .safetensors or a .pth file"
-
-
 def _empty_network(name: str) -> HRNetSegmenter:
     with torch.device("meta"):
         return HRNetSegmenter(CONFIGS[name])
@@ -297,7 +174,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         ) from error
     weights = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not all(_is_plain_tensor(value) for value in weights.values()):
-        raise InputError("the PyTorch checkpoint holds no state_dict of weights", file=path, remedy=_choices())
+        raise InputError("the PyTorch checkpoint holds no state_dict of weights", file=path, remedy=choices())
     return {str(key): tensor for key, tensor in weights.items()}
 
 

@@ -10,41 +10,14 @@ Tensors are (N, C, H, W). The mask enters beside the image through a convolution
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpr_cli.errors import InputError
+from bpr_cli.network.config import CONFIGS, HRNetConfig
 
-INPUT_STRIDE = 32  # the coarsest branch: inputs must be a multiple of it
 FOREGROUND = 1  # channel of the logits
-
-
-@dataclass(frozen=True, slots=True)
-class HRNetConfig:
-    """One member of the family.
-
-    Attributes:
-        width: channels of the finest branch; each coarser one has twice as many.
-        stem_blocks: bottlenecks of layer1.
-        modules: exchange modules of stages 2, 3 and 4.
-        blocks: residual blocks of a branch within a module.
-    """
-
-    width: int
-    stem_blocks: int
-    modules: tuple[int, int, int]
-    blocks: int
-
-
-CONFIGS = {
-    "hrnet-w18-small": HRNetConfig(width=18, stem_blocks=2, modules=(1, 3, 2), blocks=2),
-    "hrnet-w18": HRNetConfig(width=18, stem_blocks=4, modules=(1, 4, 3), blocks=4),
-    "hrnet-w32": HRNetConfig(width=32, stem_blocks=4, modules=(1, 4, 3), blocks=4),
-    "hrnet-w48": HRNetConfig(width=48, stem_blocks=4, modules=(1, 4, 3), blocks=4),
-}
 
 
 def build(name: str) -> HRNetSegmenter:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bpr_cli import patches
 from bpr_cli.masks import Mask, crop_mask
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.gate import evidence, needed_evidence
 from bpr_cli.refining.settings import RefineSettings
 

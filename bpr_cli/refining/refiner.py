@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bpr_cli.engines.engine import Engine, Network, open_network
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.arrays import checked_image, checked_masks, checked_scores
 from bpr_cli.refining.batches import MOST_BYTES_WAITING, Answer, predict_looks
 from bpr_cli.refining.crowding import crowding

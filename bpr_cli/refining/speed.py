@@ -9,7 +9,7 @@ from os import PathLike
 from bpr_cli.errors import InputError
 from bpr_cli.refining.settings import RefineSettings
 
-NameOrPath = str | PathLike[str]  # of a model, as `network.checkpoint.resolve` takes it
+NameOrPath = str | PathLike[str]  # of a model, as `network.zoo.resolve` takes it
 
 
 @dataclass(frozen=True, slots=True)

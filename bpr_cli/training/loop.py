@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bpr_cli.engines.devices import precision_name
 from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.input_tensor import prepare
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
@@ -229,7 +230,7 @@ class Training:
 
     def _keep_weights(self) -> None:
         if self.process.leads:
-            config = checkpoint.ModelConfig(
+            config = ModelConfig(
                 self.recipe.network,
                 self.recipe.input_size,
                 self.data.patch_size,

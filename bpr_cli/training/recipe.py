@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
 
 from bpr_cli.errors import InputError
-
-if TYPE_CHECKING:  # it needs torch, which the command line's help does not wait for
-    from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 
 # Side of the input in px: W48 was trained at 256 in the paper, the small network at 128.
 INPUT_SIZES = {"hrnet-w18-small": 128, "hrnet-w18": 128, "hrnet-w32": 128, "hrnet-w48": 256}
@@ -28,7 +25,7 @@ class Recipe:
     """How the network is trained.
 
     Attributes:
-        network: a name from `network.hrnet.CONFIGS`.
+        network: a name from `network.config.CONFIGS`.
         input_size: side to which patches are enlarged for the network.
         steps: optimiser steps.
         batch_size: patches a step, over all processes.

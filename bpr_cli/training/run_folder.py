@@ -24,7 +24,7 @@ import torch
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.locks import holding
-from bpr_cli.network.checkpoint import WEIGHTS_FILE
+from bpr_cli.network.zoo import WEIGHTS_FILE
 
 STATE_FILE, LOG_FILE, LOCK_FILE = "last.pt", "log.jsonl", ".lock"
 

@@ -11,7 +11,7 @@ from bpr_cli.engines.engine import Network, open_engine
 from bpr_cli.engines.recording import RECORD_AT
 from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.hrnet import resize_logits
 from bpr_cli.network.input_tensor import prepare
 from tests.network.seeded import seeded_network, seeded_patches

@@ -15,7 +15,7 @@ from bpr_cli.engines.engine import open_engine
 from bpr_cli.engines.patch_graph import PatchGraph
 from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from tests.network.seeded import seeded_network, seeded_patches
 
 openvino_engine = pytest.importorskip("bpr_cli.engines.openvino_engine", reason="OpenVINO is not installed")

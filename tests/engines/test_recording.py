@@ -10,7 +10,7 @@ import torch
 
 from bpr_cli.engines.recording import RECORD_AT, Recording, record_cuda_graph
 from bpr_cli.engines.torch_engine import TorchEngine
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from tests.engines.test_engine import Greedy
 from tests.network.seeded import seeded_network, seeded_patches
 

@@ -14,7 +14,8 @@ from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
 from bpr_cli.exporting import export as exporting
 from bpr_cli.locks import holding
-from bpr_cli.network.checkpoint import load, save, zoo_folder
+from bpr_cli.network.checkpoint import load, save
+from bpr_cli.network.zoo import zoo_folder
 from bpr_cli.refining.refiner import Refiner
 from tests.conftest import run_bpr
 from tests.network.seeded import seeded_patches

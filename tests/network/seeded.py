@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bpr_cli.network.hrnet import CONFIGS, HRNetSegmenter
+from bpr_cli.network.config import CONFIGS
+from bpr_cli.network.hrnet import HRNetSegmenter
 
 
 def seeded_network(name: str = "hrnet-w18-small") -> HRNetSegmenter:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from bpr_cli.errors import InputError
 from bpr_cli.network import checkpoint
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from tests.network.seeded import seeded_network
 
 

@@ -11,6 +11,7 @@ import torch
 
 from bpr_cli.errors import InputError
 from bpr_cli.network import hrnet
+from bpr_cli.network.config import CONFIGS
 from bpr_cli.network.input_tensor import prepare
 from tests.network.seeded import seeded_network, seeded_patches
 
@@ -28,7 +29,7 @@ KEYS = {
 )  # fmt: skip
 def test_names_shapes_and_number_of_parameters_are_the_published_ones(name, parameters):
     with torch.device("meta"):
-        network = hrnet.HRNetSegmenter(hrnet.CONFIGS[name])
+        network = hrnet.HRNetSegmenter(CONFIGS[name])
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     lines = [f"{key} {list(tensor.shape)} {tensor.dtype}" for key, tensor in network.state_dict().items()]
     assert hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest() == KEYS[name]

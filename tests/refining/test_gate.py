@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bpr_cli import patches
 from bpr_cli.masks import crop_mask, to_frame
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.gate import evidence
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
 from bpr_cli.refining.settings import RefineSettings

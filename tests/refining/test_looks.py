@@ -10,7 +10,7 @@ import torch
 from bpr_cli import patches
 from bpr_cli.engines.engine import Network
 from bpr_cli.masks import crop_mask, to_frame
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings

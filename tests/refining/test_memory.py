@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from bpr_cli.engines.engine import Network
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining import refine, refiner
 from bpr_cli.refining.settings import RefineSettings
 

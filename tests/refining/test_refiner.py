@@ -9,7 +9,7 @@ import torch
 
 from bpr_cli.engines.engine import Network
 from bpr_cli.engines.torch_engine import TorchEngine
-from bpr_cli.network.checkpoint import ModelConfig
+from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 

@@ -10,8 +10,7 @@ import pytest
 from bpr_cli.commands.train import train
 from bpr_cli.engines.devices import DTYPES
 from bpr_cli.errors import InputError
-from bpr_cli.network.checkpoint import ModelConfig
-from bpr_cli.network.hrnet import CONFIGS
+from bpr_cli.network.config import CONFIGS, ModelConfig
 from bpr_cli.training.recipe import CHOICES, DEFAULT, PAPER, RECIPES, choose_recipe, learning_rate
 
 

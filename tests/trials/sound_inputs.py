@@ -24,6 +24,7 @@ from pycocotools import mask as coco_mask
 import bpr_cli
 from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.network.config import CONFIGS, HRNetConfig, ModelConfig
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.training.recipe import choose_recipe
 from tests import cityscapes_made
@@ -67,7 +68,7 @@ fail-below = ["ap=0.1"]
 
 def use_tiny_networks() -> None:
     """From now on, in this process, the smallest network's name stands for one of a hundredth of its size."""
-    hrnet.CONFIGS[NETWORK] = hrnet.HRNetConfig(width=2, stem_blocks=1, modules=(1, 1, 1), blocks=1)
+    CONFIGS[NETWORK] = HRNetConfig(width=2, stem_blocks=1, modules=(1, 1, 1), blocks=1)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
@@ -234,7 +235,7 @@ def _write_masks(folder: Path) -> None:
 def _write_models(folder: Path) -> None:
     """One network as a model's folder, as a single file, and as the authors' kind of checkpoint."""
     torch.manual_seed(0)
-    network, config = hrnet.build(NETWORK), checkpoint.ModelConfig(network=NETWORK, input_size=32)
+    network, config = hrnet.build(NETWORK), ModelConfig(network=NETWORK, input_size=32)
     checkpoint.save(folder / "model", network, config)
     checkpoint.save(folder / "one.safetensors", network, config)
     torch.save({"meta": {"epoch": 1}, "state_dict": network.state_dict()}, folder / "weights.pth")

@@ -1,0 +1,107 @@
+"""What networks are made of and expect, without torch and without their weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from bpr_cli.errors import InputError
+from bpr_cli.patches import SCHEMES
+
+INPUT_STRIDE = 32  # the coarsest branch: inputs must be a multiple of it
+FORMAT = 1
+LARGEST_SIDE = 2048  # px; far beyond what has been trained, and a batch of it would take all memory
+
+
+@dataclass(frozen=True, slots=True)
+class HRNetConfig:
+    """One member of the family.
+
+    Attributes:
+        width: channels of the finest branch; each coarser one has twice as many.
+        stem_blocks: bottlenecks of layer1.
+        modules: exchange modules of stages 2, 3 and 4.
+        blocks: residual blocks of a branch within a module.
+    """
+
+    width: int
+    stem_blocks: int
+    modules: tuple[int, int, int]
+    blocks: int
+
+
+CONFIGS = {
+    "hrnet-w18-small": HRNetConfig(width=18, stem_blocks=2, modules=(1, 3, 2), blocks=2),
+    "hrnet-w18": HRNetConfig(width=18, stem_blocks=4, modules=(1, 4, 3), blocks=4),
+    "hrnet-w32": HRNetConfig(width=32, stem_blocks=4, modules=(1, 4, 3), blocks=4),
+    "hrnet-w48": HRNetConfig(width=48, stem_blocks=4, modules=(1, 4, 3), blocks=4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What a network expects.
+
+    Attributes:
+        network: a name in `CONFIGS`.
+        input_size: side in pixels to which patches are resized; a multiple of 32.
+        patch_size: side in pixels of the patch that is pasted back.
+        padding: pixels of context on each side of the patch, shown to the network, not pasted back.
+        scheme: how the patches lay that it was trained on (`patches.SCHEMES`); None: not recorded.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+
+    network: str = "hrnet-w18-small"
+    input_size: int = 128
+    patch_size: int = 64
+    padding: int = 0
+    scheme: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.network, str) or self.network not in CONFIGS:
+            raise InputError(f"network is {self.network!r}", remedy=f"Choose from {', '.join(CONFIGS)}")
+        sizes = {name: getattr(self, name) for name in ("input_size", "patch_size", "padding")}
+        for name, value in sizes.items():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"{name} is {value!r}, not an integer")
+            if value > LARGEST_SIDE:
+                raise InputError(f"{name} is {value}", remedy=f"Choose {LARGEST_SIDE} or less")
+        if self.input_size < INPUT_STRIDE or self.input_size % INPUT_STRIDE:
+            raise InputError(f"input_size is {self.input_size}", remedy=f"Choose a multiple of {INPUT_STRIDE}")
+        if self.patch_size < 1:
+            raise InputError(f"patch_size is {self.patch_size}", remedy="Choose 1 or more")
+        if self.padding < 0:
+            raise InputError(f"padding is {self.padding}", remedy="Choose 0 or more")
+        if self.scheme is not None and self.scheme not in SCHEMES:
+            raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
+
+    def to_json(self) -> str:
+        """The text of config.json."""
+        values = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, file: Path) -> ModelConfig:
+        """Read `to_json`'s text; absent keys take their defaults.
+
+        Raises:
+            InputError: no JSON object, an unknown key, a value out of range, or a later format; names `file`.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"the model's config is not JSON ({error})", file=file) from error
+        if not isinstance(values, dict):
+            raise InputError("the model's config is not a JSON object", file=file)
+        if values.pop("format", FORMAT) != FORMAT:
+            raise InputError("the model was written by a later version", file=file, remedy="Upgrade bpr")
+        unknown = sorted(values.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise InputError(f"unknown keys in the model's config: {', '.join(unknown)}", file=file)
+        try:
+            return cls(**values)
+        except InputError as error:
+            raise InputError(error.problem, file=file, remedy=error.remedy) from error

@@ -25,7 +25,7 @@ from bpr_cli.engines.devices import choose_device
 from bpr_cli.network import hrnet
 from bpr_cli.network.input_tensor import prepare
 from bpr_cli.shards import list_shards
-from bpr_cli.training.batches import PatchDataset, StepSampler, training_batches
+from bpr_cli.training.loading import PatchDataset, StepSampler, training_batches
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.train import LOG_EVERY, train
 

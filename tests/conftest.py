@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bpr_cli.extraction.extract import extract
-from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.network import checkpoint, hrnet
 from bpr_cli.network.config import ModelConfig
 

@@ -70,7 +70,7 @@ def benchmark(
     """
     from bpr_cli.benchmark.benchmark import benchmark as run
     from bpr_cli.benchmark.benchmark import write_json
-    from bpr_cli.benchmark.tables import benchmark_tables
+    from bpr_cli.benchmark.time_tables import benchmark_tables
     from bpr_cli.refining.speed import choose_speed
 
     models, settings = choose_speed(

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from bpr_cli.evaluation.figures import Evaluation
 
 
-def _gates(typed: str) -> list[str]:
+def _conditions(typed: str) -> list[str]:
     """What `--fail-below` and `--fail-above` can begin with, for completion in shells."""
-    from bpr_cli.evaluation.gates import gate_figures
+    from bpr_cli.evaluation.conditions import condition_figures
 
-    return [f"{name}=" for name in gate_figures() if name.startswith(typed)]
+    return [f"{name}=" for name in condition_figures() if name.startswith(typed)]
 
 
 def evaluate(
@@ -107,7 +107,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="As boundary_ap=0.30: exit with 1 if the figure is less.",
-            autocompletion=_gates,
+            autocompletion=_conditions,
             rich_help_panel=FIGURES,
         ),
     ] = None,
@@ -115,7 +115,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             help="As harmed=0.05: exit with 1 if the figure is more.",
-            autocompletion=_gates,
+            autocompletion=_conditions,
             rich_help_panel=FIGURES,
         ),
     ] = None,
@@ -128,16 +128,16 @@ def evaluate(
 
     [bold]bpr evaluate[/] refined.json --gt gt.json --baseline input.json --report report/ --images photos/
     """
+    from bpr_cli.evaluation.conditions import failures, parse_conditions
     from bpr_cli.evaluation.evaluate import evaluate_inputs
-    from bpr_cli.evaluation.gates import failures, parse_gates
+    from bpr_cli.evaluation.evaluation_settings import EvaluationSettings, parse_distances
     from bpr_cli.evaluation.reading import read_inputs
-    from bpr_cli.evaluation.settings import EvaluationSettings, parse_distances
     from bpr_cli.formats.images import PhotoReader
-    from bpr_cli.report.machine import write_json
+    from bpr_cli.report.figures_json import write_json
     from bpr_cli.report.outputs import check_outputs
     from bpr_cli.report.page import write_report
 
-    gates = parse_gates(fail_below or (), fail_above or (), compared=baseline is not None)
+    conditions = parse_conditions(fail_below or (), fail_above or (), compared=baseline is not None)
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
     reader = PhotoReader(orientation, max_pixels)
     sources = [path for path in (results, gt, baseline, image_info) if path is not None]
@@ -163,7 +163,7 @@ def evaluate(
     print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)
     if page is not None:
         console.print(f"report -> {page}", highlight=False, markup=False, soft_wrap=True)
-    if failed := failures(evaluation, gates):
+    if failed := failures(evaluation, conditions):
         for line in failed:
             errors.print(f"[bold red]failed:[/] {line}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)

@@ -110,7 +110,7 @@ def extract(
     Run again, it goes on where it stopped.
     """
     from bpr_cli.extraction.extract import extract as run
-    from bpr_cli.extraction.settings import ExtractionSettings, parse_scales
+    from bpr_cli.extraction.extraction_settings import ExtractionSettings, parse_scales
 
     if corruptions is None:
         corruptions = 0 if results else 4

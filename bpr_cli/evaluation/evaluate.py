@@ -14,8 +14,9 @@ from dataclasses import replace
 from bpr_cli.evaluation.average_f import ContourTally
 from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, average_precision
 from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth, frame_size
-from bpr_cli.evaluation.cityscapes import official_precision
+from bpr_cli.evaluation.cityscapes_official import official_precision
 from bpr_cli.evaluation.compare import BoundOnImage, CompareSettings, FileOnImage, ImageComparison, compare_image
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.figures import (
     CategoryFigures,
     Evaluation,
@@ -30,7 +31,6 @@ from bpr_cli.evaluation.figures import (
 from bpr_cli.evaluation.matching import THRESHOLDS
 from bpr_cli.evaluation.reading import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.rules import Rules, evaluation_order
-from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.files import PathLike
 from bpr_cli.formats import cityscapes
 from bpr_cli.formats.records import Instance, Results

@@ -13,10 +13,10 @@ from typing import Any
 
 from bpr_cli.errors import InputError
 from bpr_cli.extraction import manifest
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.extraction.image_patches import image_patches
 from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
-from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, remove_leftover
 from bpr_cli.formats import read_results
 from bpr_cli.formats.finding import ImageFinder

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bpr_cli import patches
 from bpr_cli.extraction.corruption import corrupt
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.extraction.plan import ImageTask
-from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.formats.images import PhotoReader
 from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import Instance

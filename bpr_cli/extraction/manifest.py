@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bpr_cli.errors import InputError
-from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.files import fingerprint, replacing
 
 NAME = "manifest.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bpr_cli.errors import InputError
-from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
 
 IMAGES_PER_SHARD = 16  # 1,000 to 2,000 patches, 10 to 20 MB: a shard is also the unit of restart

@@ -20,8 +20,8 @@ from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.input_tensor import prepare
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
-from bpr_cli.training.batches import StepSampler, training_batches, validation_batches
 from bpr_cli.training.distributed import Process, sum_over_processes
+from bpr_cli.training.loading import StepSampler, training_batches, validation_batches
 from bpr_cli.training.losses import patch_loss
 from bpr_cli.training.patch_sets import PatchSets
 from bpr_cli.training.recipe import Recipe, learning_rate

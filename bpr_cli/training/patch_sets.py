@@ -12,7 +12,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.files import fingerprint
 from bpr_cli.shards import SPLITS, list_shards
-from bpr_cli.training.batches import PatchDataset
+from bpr_cli.training.loading import PatchDataset
 
 NAMED = 3  # shards that an error message names
 HASHERS = 4  # threads; a disk gives no more

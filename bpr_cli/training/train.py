@@ -20,8 +20,8 @@ from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.network import checkpoint, hrnet
-from bpr_cli.training.batches import default_workers
 from bpr_cli.training.distributed import Process, from_leader, joined_process, synchronise_batch_norm
+from bpr_cli.training.loading import default_workers
 from bpr_cli.training.loop import Training, TrainingDivergedError, TrainingSummary
 from bpr_cli.training.patch_sets import PatchSets, fingerprint_shards, read_patch_sets
 from bpr_cli.training.recipe import Recipe

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bpr_cli.benchmark import benchmark as benchmarking
-from bpr_cli.benchmark.tables import benchmark_tables
 from bpr_cli.benchmark.throughput import PLAIN
+from bpr_cli.benchmark.time_tables import benchmark_tables
 from bpr_cli.benchmark.workload import WORKLOADS, make_workload
 from bpr_cli.engines.devices import knows_bfloat16
 from bpr_cli.errors import InputError

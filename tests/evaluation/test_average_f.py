@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from bpr_cli.evaluation.average_f import ContourTally
 from bpr_cli.evaluation.evaluate import evaluate
-from bpr_cli.evaluation.settings import EvaluationSettings
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.formats import read_results
 from tests.evaluation.made import made_set
 

@@ -12,8 +12,8 @@ import pytest
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.breakdown import breakdown, interval
 from bpr_cli.evaluation.evaluate import evaluate
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.figures import Evaluation
-from bpr_cli.evaluation.settings import EvaluationSettings
 from tests.conftest import Example
 from tests.evaluation.made import annotation, detection, write, write_truth
 

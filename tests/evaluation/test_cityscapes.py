@@ -14,8 +14,8 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.figures import Evaluation
-from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.formats import read_results
 from bpr_cli.formats.segmentation import compress_mask
 from tests.cityscapes_made import CAR, HEIGHT, PERSON, SCENES, VOID, WIDTH, Made, Scene, make

@@ -13,8 +13,8 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate_inputs
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.reading import read_inputs
-from bpr_cli.evaluation.settings import EvaluationSettings
 from tests.evaluation.made import annotation, detection, write
 
 Record = dict[str, Any]

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate
-from bpr_cli.evaluation.settings import EvaluationSettings, parse_distances
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings, parse_distances
 from bpr_cli.evaluation.upper_bound import true_near_boundary
 from bpr_cli.masks import Mask, crop_mask, to_frame
 from tests.conftest import Example

@@ -14,9 +14,9 @@ import pytest
 from bpr_cli import shards
 from bpr_cli.errors import InputError
 from bpr_cli.extraction.extract import extract
+from bpr_cli.extraction.extraction_settings import ExtractionSettings, parse_scales
 from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.extraction.plan import plan_shards
-from bpr_cli.extraction.settings import ExtractionSettings, parse_scales
 from bpr_cli.formats import read_results
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import read_image

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bpr_cli.errors import InputError
 from bpr_cli.extraction.extract import extract
-from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.formats.images import read_image
 from bpr_cli.notices import InputWarning
 from bpr_cli.refining.refine import refine

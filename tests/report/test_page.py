@@ -14,8 +14,8 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate_inputs
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.reading import EvaluationInputs, read_inputs
-from bpr_cli.evaluation.settings import EvaluationSettings
 from bpr_cli.report import page as page_module
 from bpr_cli.report.cases import choose_cases, outline
 from bpr_cli.report.page import write_report

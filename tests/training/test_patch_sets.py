@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from bpr_cli.errors import InputError
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.extraction.manifest import write_manifest
-from bpr_cli.extraction.settings import ExtractionSettings
 from bpr_cli.shards import Patch, write_shard
-from bpr_cli.training.batches import PatchDataset, StepSampler, training_batches, validation_batches
+from bpr_cli.training.loading import PatchDataset, StepSampler, training_batches, validation_batches
 from bpr_cli.training.patch_sets import fingerprint_shards, read_patch_sets
 
 

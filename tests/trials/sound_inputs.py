@@ -22,7 +22,7 @@ from PIL import Image, features
 from pycocotools import mask as coco_mask
 
 import bpr_cli
-from bpr_cli.extraction.settings import ExtractionSettings
+from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.network import checkpoint, hrnet
 from bpr_cli.network.config import CONFIGS, HRNetConfig, ModelConfig
 from bpr_cli.refining.refiner import Refiner

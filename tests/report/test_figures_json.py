@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from bpr_cli.evaluation.evaluate import evaluate
+from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.figures import Figures
-from bpr_cli.evaluation.settings import EvaluationSettings
-from bpr_cli.report.machine import figures_as_json, write_json
+from bpr_cli.report.figures_json import figures_as_json, write_json
 from tests.conftest import ROOT
 from tests.evaluation.made import made_set
 

@@ -13,7 +13,7 @@ SHARES = ("improved", "unchanged", "harmed")
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Condition:
     """A figure and the value that it must not be below (or above)."""
 
     figure: str
@@ -21,8 +21,8 @@ class Gate:
     is_floor: bool
 
 
-def parse_gates(below: Sequence[str], above: Sequence[str], *, compared: bool) -> list[Gate]:
-    """Gates as the command line writes them: `boundary_ap=0.30`.
+def parse_conditions(below: Sequence[str], above: Sequence[str], *, compared: bool) -> list[Condition]:
+    """Conditions as the command line writes them: `boundary_ap=0.30`.
 
     Args:
         below: each fails if the figure is less.
@@ -32,20 +32,20 @@ def parse_gates(below: Sequence[str], above: Sequence[str], *, compared: bool) -
     Raises:
         InputError: not a known figure and a fraction, or one that needs a baseline.
     """
-    return [_gate(text, True, compared) for text in below] + [_gate(text, False, compared) for text in above]
+    return [_condition(text, True, compared) for text in below] + [_condition(text, False, compared) for text in above]
 
 
-def gate_figures() -> list[str]:
-    """The figures that a gate may name."""
+def condition_figures() -> list[str]:
+    """The figures that a condition may name."""
     return [item.name for item in fields(Figures)] + list(SHARES)
 
 
-def _gate(text: str, is_floor: bool, compared: bool) -> Gate:
+def _condition(text: str, is_floor: bool, compared: bool) -> Condition:
     option = "--fail-below" if is_floor else "--fail-above"
     name, _, number = text.partition("=")
-    if name not in gate_figures():
+    if name not in condition_figures():
         raise InputError(
-            f"{option} {text}: there is no figure {name!r}", remedy=f"Use one of {', '.join(gate_figures())}"
+            f"{option} {text}: there is no figure {name!r}", remedy=f"Use one of {', '.join(condition_figures())}"
         )
     if name in SHARES and not compared:
         raise InputError(f"{option} {text}: only a comparison has this figure", remedy="Give --baseline")
@@ -55,16 +55,17 @@ def _gate(text: str, is_floor: bool, compared: bool) -> Gate:
         limit = math.nan
     if not 0 <= limit <= 1:
         raise InputError(f"{option} {text}: not a fraction", remedy=f"Write it as {name}=0.30")
-    return Gate(name, limit, is_floor)
+    return Condition(name, limit, is_floor)
 
 
-def failures(evaluation: Evaluation, gates: Sequence[Gate]) -> list[str]:
+def failures(evaluation: Evaluation, conditions: Sequence[Condition]) -> list[str]:
     """What fails, a line each. A figure that is undefined fails: nothing was shown."""
     lines = []
-    for gate in gates:
-        source = evaluation if gate.figure in SHARES else evaluation.figures
-        value = float(getattr(source, gate.figure))
-        fails = math.isnan(value) or (value < gate.limit if gate.is_floor else value > gate.limit)
+    for condition in conditions:
+        source = evaluation if condition.figure in SHARES else evaluation.figures
+        value = float(getattr(source, condition.figure))
+        fails = math.isnan(value) or (value < condition.limit if condition.is_floor else value > condition.limit)
         if fails:
-            lines.append(f"{gate.figure} is {value:.4f}, {'below' if gate.is_floor else 'above'} {gate.limit:g}")
+            side = "below" if condition.is_floor else "above"
+            lines.append(f"{condition.figure} is {value:.4f}, {side} {condition.limit:g}")
     return lines

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpr_cli.training.batches import StepSampler, default_workers
+from bpr_cli.training.loading import StepSampler, default_workers
 
 sizes = st.integers(3, 40)
 batch_sizes = st.integers(2, 12)

@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
-PYTHON_FILES := bpr_cli tests examples models docs
+PYTHON_FILES := bpr_cli tests examples docs
 
 TRIAL :=
 SCALE := 1

@@ -15,7 +15,14 @@ else:
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("*.md", "docs/*.md", "examples/*.md", "models/**/*.md")
-SHOWN = ("examples/*.jpg", "examples/*.png", "models/**/*.jpg", "models/**/*.csv", "LICENSE", "CITATION.cff")
+SHOWN = (
+    "examples/*.jpg",
+    "examples/benchmarks/*.png",
+    "models/**/*.jpg",
+    "models/**/*.csv",
+    "LICENSE",
+    "CITATION.cff",
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

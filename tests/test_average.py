@@ -27,10 +27,8 @@ def test_the_mean_of_two_runs_ends(tmp_path):
     for seed, name in enumerate(("a", "b")):
         (tmp_path / name).mkdir()
         ends.append(make_run(tmp_path / name, seed))
-    subprocess.run(
-        [sys.executable, ROOT / "models" / "average.py", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "mean"],
-        check=True,
-    )
+    program = ROOT / "examples" / "tools" / "average.py"
+    subprocess.run([sys.executable, program, tmp_path / "a", tmp_path / "b", "-o", tmp_path / "mean"], check=True)
     module, config = checkpoint.load(tmp_path / "mean")
     assert config.input_size == 64
     for name, tensor in module.state_dict().items():

@@ -16,7 +16,7 @@ from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import to_frame
 from tests.conftest import ROOT
 
-SCRIPT = ROOT / "models" / "composites.py"
+SCRIPT = ROOT / "examples" / "tools" / "composites.py"
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_an_experiment_becomes_a_row_of_the_log(three_photos, tmp_path):
     log.write_text("# Experiments\n")
     for what in ("first", "second"):
         done = run_script(
-            "models/experiment.py", what, "--why", "to see", "--sets", sets, "--log", log,
+            "examples/tools/experiment.py", what, "--why", "to see", "--sets", sets, "--log", log,
             "--refine", "python examples/baselines.py guided",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """One model from the ends of several training runs: the mean of their weights' moving averages.
 
-    python models/average.py runs/third runs/fourth -o models/davis-w18s
+    python examples/tools/average.py runs/third runs/fourth -o models/davis-w18s
 
 Runs that began from one another lie close together, and the mean of their ends generalises a little better than either.
 A run's `best/` is left aside: validation patches of coarse polygons decide it too early.

@@ -1,6 +1,7 @@
-"""Boundary IoU against time per photo: every model that ships, NMS thresholds, flips, passes and engines, as a picture.
+r"""Boundary IoU against time per photo: every model that ships, NMS thresholds, flips, passes, engines, as a picture.
 
-    python examples/speed_quality.py --results results_dev.json --images images --gt gt_dev.json -o speed_quality.png
+    python examples/benchmarks/speed_quality.py --results results_dev.json --images images --gt gt_dev.json \
+        -o speed_quality.png
 
 Each point is one refinement of the whole file in this process, once to warm up and once to measure; reading, decoding
 and writing are included, loading the model isn't. Needs matplotlib (`pip install matplotlib`).

@@ -3,7 +3,7 @@
 For training data whose outlines are coarse (COCO's polygons) or whose licence forbids what you want to do: every
 composite's mask is right to the pixel by construction, whatever the outline that was used to cut.
 
-    python models/composites.py --photos photos/ --gt gt.json --count 400 -o composites/
+    python examples/tools/composites.py --photos photos/ --gt gt.json --count 400 -o composites/
     bpr extract --images composites/images --gt composites/gt.json --corruptions 3 -o shards/composites
 
 Each composite is a photo with three to seven objects over it, which hide one another. An object's surface is a piece of

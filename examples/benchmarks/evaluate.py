@@ -1,6 +1,6 @@
 """Time `bpr evaluate` on a made set of the size of COCO's validation set, beside pycocotools on the same files.
 
-    python examples/benchmark_evaluate.py --images 5000 --out out/benchmark
+    python examples/benchmarks/evaluate.py --images 5000 --out out/benchmark
 
 5,000 images of 640x480, 36,000 objects of 80 classes, 100 detections an image: the objects disturbed, and others.
 Masks are wavy blobs of all sizes. pycocotools counts mask AP alone; it has no Boundary AP, AF or matching.

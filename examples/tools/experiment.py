@@ -1,10 +1,10 @@
 """One experiment, one command, one row in LOG.md: train a variant, or take what is there, and score it.
 
-    python models/experiment.py "w18 for w18-small" --why "four times the parameters" --sets sets.toml \
+    python examples/tools/experiment.py "w18 for w18-small" --why "four times the parameters" --sets sets.toml \
         --train "--patches shards/ --network hrnet-w18 --steps 3600" --run runs/w18
-    python models/experiment.py "flips" --why "two looks at each patch" --sets sets.toml \
+    python examples/tools/experiment.py "flips" --why "two looks at each patch" --sets sets.toml \
         --refine "bpr refine --model runs/first --flips"
-    python models/experiment.py "GrabCut" --why "a baseline" --sets sets.toml \
+    python examples/tools/experiment.py "GrabCut" --why "a baseline" --sets sets.toml \
         --refine "python examples/baselines.py grabcut"
 
 sets.toml names what to score on; paths are relative to it:
@@ -37,7 +37,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-LOG = Path(__file__).parent / "LOG.md"
+LOG = Path(__file__).parents[2] / "models" / "LOG.md"
 HEADING = "## Rows made by experiment.py"
 BPR = [sys.executable, "-m", "bpr_cli"]
 

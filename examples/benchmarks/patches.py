@@ -1,6 +1,6 @@
 """How long an instance takes without the network, against decoding and encoding its mask with pycocotools.
 
-    python examples/benchmark_patches.py --results examples/davis/results.json --images examples/davis/images \
+    python examples/benchmarks/patches.py --results examples/davis/results.json --images examples/davis/images \
         --gt examples/davis/gt.json --scale 1,3
 
 An instance's way: RLE to mask, boxes, patches of image and mask, merge (and the gate: does the photo bear the

@@ -1,6 +1,6 @@
 """How fast `bpr train` goes, against a plain training loop, and whether its loader could ever be the limit.
 
-    python examples/benchmark_training.py --patches shards/
+    python examples/benchmarks/training.py --patches shards/
 
 The plain loop is what one would write first: float32, torch's usual memory layout, patches read between the steps, no
 augmentation, no moving average. `bpr train` does all of its work: both flips and turns, photometric distortion, the

@@ -26,8 +26,9 @@ from bpr_cli.network import hrnet
 from bpr_cli.network.input_tensor import prepare
 from bpr_cli.shards import list_shards
 from bpr_cli.training.loading import PatchDataset, StepSampler, training_batches
+from bpr_cli.training.loop import LOG_EVERY
 from bpr_cli.training.recipe import choose_recipe
-from bpr_cli.training.train import LOG_EVERY, train
+from bpr_cli.training.train import train
 
 WARM_UP = 3
 

@@ -86,7 +86,7 @@ def folder(three_photos: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         cv2.imwrite(str(tmp_path / "photos" / f"{entry.image.id}.jpg"), part)
 
     results = [cut(instance, *corners[instance.image_id]) for instance in best]
-    dataset = dict(truth.document)
+    dataset = json.loads(three_photos.gt.read_text())
     dataset["images"] = [
         {**entry.image.fields, "file_name": f"{entry.image.id}.jpg", "height": HEIGHT, "width": WIDTH}
         for entry in truth.images

@@ -18,6 +18,7 @@ import numpy as np
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.evaluation.figures import mean
 from bpr_cli.formats import cityscapes
+from bpr_cli.formats.mask_images import encode_png
 from bpr_cli.formats.records import Results
 from bpr_cli.formats.segmentation import decode_mask
 
@@ -48,7 +49,7 @@ def official_precision(results: Results, truth: Results) -> OfficialPrecision:
     script, instances_of = _script()
     with tempfile.TemporaryDirectory(prefix="bpr-cityscapes-") as folder:
         predictions = _write_predictions(results, truth, Path(folder))
-        names = [str(truth.document[entry.image.id]) for entry in truth.images]
+        names = [entry.image.fields[cityscapes.TRUTH_PATH] for entry in truth.images]
         args = types.SimpleNamespace(**vars(script.args))
         args.predictionPath, args.quiet = str(Path(folder).resolve()), True
         script.setInstanceLabels(args)
@@ -88,7 +89,7 @@ def _write_predictions(results: Results, truth: Results, folder: Path) -> list[s
         lines = []
         for instance in found.get(entry.image.id, ()):
             name = f"{instance.index}.png"
-            (folder / name).write_bytes(cityscapes.encode_png(decode_mask(instance, height, width)))
+            (folder / name).write_bytes(encode_png(decode_mask(instance, height, width)))
             lines.append(f"{name} {instance.category_id} {instance.score!r}\n")
         path = folder / f"{entry.image.id}_pred.txt"
         path.write_text("".join(lines), encoding="utf-8")

@@ -69,6 +69,7 @@ def with_coco_classes(truth: Results) -> Results:
         count=sum(len(entry.instances) for entry in entries),
         categories={coco: truth.categories[lvis] for lvis, coco in ids.items()},
         frequencies={coco: truth.frequencies[lvis] for lvis, coco in ids.items()},
+        synsets={coco: truth.synsets[lvis] for lvis, coco in ids.items()},
     )
 
 
@@ -85,13 +86,9 @@ def on_images_of(results: Results, truth: Results) -> Results:
 def _coco_ids(truth: Results) -> dict[int, int]:
     """LVIS class id -> COCO class id."""
     synsets = {synset: number for number, synset in COCO_SYNSETS.items()}
-    synset_of = {
-        number: str(category.get("synset"))
-        for number, category in zip(truth.categories, truth.document["categories"], strict=True)
-    }
-    if COCO_SYNSETS[HOT_DOG] not in synset_of.values():
+    if COCO_SYNSETS[HOT_DOG] not in truth.synsets.values():
         synsets[SAUSAGE] = HOT_DOG
-    ids = {number: synsets[synset] for number, synset in synset_of.items() if synset in synsets}
+    ids = {number: synsets[synset] for number, synset in truth.synsets.items() if synset in synsets}
     if not ids:
         raise InputError(
             "none of its categories has the synset of a COCO class",

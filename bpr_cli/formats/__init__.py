@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, mask_images
+from bpr_cli.formats import cityscapes, coco
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.records import Results
@@ -14,13 +14,6 @@ from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE
 
 __all__ = ["check_output", "read_results", "write_results"]
-
-WRITERS = {
-    coco.RESULTS: coco,
-    coco.DATASET: coco,
-    mask_images.KIND: mask_images,
-    cityscapes.RESULTS: cityscapes,
-}
 
 
 def read_results(path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False) -> Results:
@@ -54,11 +47,7 @@ def read_results(path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = F
 
 def check_output(results: Results, out: Path) -> None:
     """Make sure, before the work, that `write_results` could write there; InputError if not."""
-    if results.kind == cityscapes.TRUTH:
-        raise InputError(
-            "this is ground truth, which has nothing to refine", file=results.path, remedy="Give a folder of results"
-        )
-    WRITERS[results.kind].check_output(results, out)
+    results.source.check_output(out)
 
 
 def write_results(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
@@ -67,4 +56,4 @@ def write_results(results: Results, segmentations: Sequence[RLE | None], out: Pa
     Raises:
         InputError: `out` cannot be written, or is the input.
     """
-    WRITERS[results.kind].write(results, segmentations, out)
+    results.source.write(segmentations, out)

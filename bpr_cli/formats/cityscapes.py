@@ -12,11 +12,10 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,14 +23,15 @@ from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.image_files import BROKEN, check_pixels, damage, open_image, read_bytes
 from bpr_cli.formats.images import image_size
+from bpr_cli.formats.mask_images import mask_file
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
-from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.masks import RLE, Mask, crop_mask, decode_rle, encode_rle, to_frame
+from bpr_cli.masks import RLE, crop_mask, encode_rle
 from bpr_cli.notices import warn_of_input
 
 RESULTS, TRUTH = "cityscapes-results", "cityscapes-gt"
 TRUTH_FILES = "*_instanceIds.png"
+TRUTH_PATH = "path"  # field of an image of the ground truth: its file
 
 # Label ids and names of the classes that the benchmark scores (cityscapesscripts, labels.py).
 CLASSES = {
@@ -59,6 +59,67 @@ class ResultFile:
     path: Path
     text: str
     masks: dict[int, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsFolder:
+    """A folder of results: its text files, and the instances by index."""
+
+    path: Path
+    files: tuple[ResultFile, ...]
+    instances: Mapping[int, Instance]
+
+    def check_output(self, out: Path) -> None:
+        """Make sure that `write` could write there.
+
+        Raises:
+            InputError: `out` is a file, the input folder or inside it, or cannot be made or written to.
+        """
+        if out.exists() and not out.is_dir():
+            raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
+        source, target = self.path.resolve(), out.resolve()
+        if target == source or source in target.parents or target in source.parents:
+            raise InputError("the output and the input lie in each other", file=out, remedy="Choose another -o")
+        ensure_folder(out)
+
+    def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
+        """Write a folder like the one that was read: same text files, new masks of 0 and 255, same names.
+
+        A mask whose segmentation is None keeps its foreground; one that cannot be read is copied as it is. A text file
+        comes after its masks, so that what a crash leaves names nothing that is missing.
+
+        Raises:
+            InputError: see `check_output`.
+        """
+        self.check_output(out)
+        for file in self.files:
+            for index, relative in file.masks.items():
+                target = out / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                data = mask_file(self.instances[index], segmentations[index])
+                with replacing(target) as temporary:
+                    temporary.write_bytes(data)
+            target = out / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as temporary:
+                temporary.write_text(file.text, encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class TruthFolder:
+    """A folder of ground truth, which nobody refines."""
+
+    path: Path
+
+    def check_output(self, out: Path) -> None:
+        """There is none: InputError."""
+        raise InputError(
+            "this is ground truth, which has nothing to refine", file=self.path, remedy="Give a folder of results"
+        )
+
+    def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
+        """See `check_output`."""
+        self.check_output(out)
 
 
 def is_folder_of_results(folder: Path) -> bool:
@@ -130,7 +191,8 @@ def read_results(folder: Path) -> Results:
         entries.append(ImageInstances(record, tuple(instances)))
         masks = {item.index: item.segmentation.relative_to(folder) for item in instances}
         files.append(ResultFile(path.relative_to(folder), "".join(lines), masks))
-    return Results(folder, RESULTS, tuple(entries), count, CLASSES, files)
+    source = ResultsFolder(folder, tuple(files), {item.index: item for entry in entries for item in entry.instances})
+    return Results(folder, RESULTS, tuple(entries), count, CLASSES, source)
 
 
 def _text(path: Path) -> str:
@@ -234,11 +296,10 @@ def read_truth(folder: Path, max_pixels: int = MAX_PIXELS) -> Results:
             instances.append(Instance(count + len(instances), name, rle, label, None, is_group, {}, path))
         count += len(instances)
         city = IMAGE_NAME.fullmatch(name)
-        record = ImageRecord(
-            name, f"{name}_leftImg8bit.png", height, width, {"city": city["city"] if city else "", "file": path.name}
-        )
+        fields = {"city": city["city"] if city else "", "file": path.name, TRUTH_PATH: str(path)}
+        record = ImageRecord(name, f"{name}_leftImg8bit.png", height, width, fields)
         entries.append(ImageInstances(record, tuple(instances)))
-    return Results(folder, TRUTH, tuple(entries), count, CLASSES, paths)
+    return Results(folder, TRUTH, tuple(entries), count, CLASSES, TruthFolder(folder))
 
 
 def _ids(path: Path, max_pixels: int) -> NDArray[np.int32]:
@@ -254,63 +315,6 @@ def _ids(path: Path, max_pixels: int) -> NDArray[np.int32]:
     if ids_HW.ndim != 2:
         raise InputError("has colours, not instance ids", file=path, remedy="Give Cityscapes' *_instanceIds.png")
     return ids_HW
-
-
-def check_output(results: Results, out: Path) -> None:
-    """Make sure that `write` could write there.
-
-    Raises:
-        InputError: `out` is a file, the input folder or inside it, or cannot be made or written to.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
-    source, target = results.path.resolve(), out.resolve()
-    if target == source or source in target.parents or target in source.parents:
-        raise InputError("the output and the input lie in each other", file=out, remedy="Choose another -o")
-    ensure_folder(out)
-
-
-def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
-    """Write a folder of results like the one that was read: same text files, new masks of 0 and 255, same names.
-
-    A mask whose segmentation is None keeps its foreground; one that cannot be read is copied as it is. A text file
-    comes after its masks, so that what a crash leaves names nothing that is missing.
-
-    Raises:
-        InputError: see `check_output`.
-    """
-    check_output(results, out)
-    instances = {instance.index: instance for entry in results.images for instance in entry.instances}
-    for file in results.document:
-        for index, relative in file.masks.items():
-            _write_mask(instances[index], segmentations[index], out / relative)
-        target = out / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
-            temporary.write_text(file.text, encoding="utf-8")
-
-
-def _write_mask(instance: Instance, rle: RLE | None, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        mask = _as_given(instance) if rle is None else decode_rle(rle)
-        data = encode_png(mask)
-    except InputError:
-        data = instance.segmentation.read_bytes()
-    with replacing(target) as temporary:
-        temporary.write_bytes(data)
-
-
-def _as_given(instance: Instance) -> Mask:
-    """The mask at its own size, whatever the photo's."""
-    height, width = image_size(instance.segmentation)
-    check_pixels(height, width, MAX_PIXELS, instance.segmentation)
-    return decode_mask(instance, height, width)
-
-
-def encode_png(mask: Mask) -> bytes:
-    """The mask as an 8-bit PNG of the image's size, 0 and 255."""
-    return cv2.imencode(".png", to_frame(mask) * np.uint8(255))[1].tobytes()
 
 
 def with_label_ids(results: Results) -> Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,43 @@ from bpr_cli.masks import RLE, bbox_xywh, decode_rle
 RESULTS, DATASET = "coco-results", "coco-dataset"
 WRITE_AGAIN = "Write the file again"
 NAMED = 5  # keys of an unknown object named in an error
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFile:
+    """The parsed file: fields that are not ours stay as they were."""
+
+    path: Path
+    document: list[Any] | dict[str, Any]
+
+    def check_output(self, out: Path) -> None:
+        """Make sure that `write` could write there.
+
+        Raises:
+            InputError: `out` is the input itself or a folder, or its folder cannot be made or written to.
+        """
+        if out.exists() and out.samefile(self.path):
+            raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
+        if out.is_dir():
+            raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
+        ensure_folder(out.parent)
+
+    def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
+        """See `records.Source`. `bbox` and `area`, where a record has them, follow the new mask."""
+        self.check_output(out)
+        document = self.document
+        records = document if isinstance(document, list) else document["annotations"]
+        updated = [
+            record if rle is None else _with_mask(record, rle)
+            for record, rle in zip(records, segmentations, strict=True)
+        ]
+        try:
+            # Many times as fast as json.dump, which writes in Python.
+            text = json.dumps(updated if isinstance(document, list) else {**document, "annotations": updated})
+        except RecursionError as error:
+            raise InputError("a record is nested too deeply to be written", file=self.path) from error
+        with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
 
 
 def read(path: Path, *, skip_bad: bool = False) -> Results:
@@ -38,9 +75,9 @@ def read(path: Path, *, skip_bad: bool = False) -> Results:
         _refuse(foreign_records(document), path)
         instances = _instances(document, path, bad)
         images = _images_of_results(instances, path)
-        return Results(
-            path, RESULTS, _group(images, instances), len(document), {}, document, skipped=Skipped.joined(bad or ())
-        )
+        grouped = _group(images, instances)
+        skipped = Skipped.joined(bad or ())
+        return Results(path, RESULTS, grouped, len(document), {}, CocoFile(path, document), skipped=skipped)
     if isinstance(document, dict) and isinstance(document.get("images"), list):
         return _dataset(document, path, bad)
     _refuse(foreign_object(document) if isinstance(document, dict) else None, path)
@@ -61,12 +98,19 @@ def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) ->
         raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
     _refuse(foreign_records(annotations), path)
     images = _images_of_dataset(document["images"], path, bad)
-    categories, frequencies = _categories(document, path)
+    categories, frequencies, synsets = _categories(document, path)
     if frequencies:
         _check_lvis_images(images.values(), path)
-    grouped = _group(images, _instances(annotations, path, bad, images))
     return Results(
-        path, DATASET, grouped, len(annotations), categories, document, frequencies, skipped=Skipped.joined(bad or ())
+        path,
+        DATASET,
+        _group(images, _instances(annotations, path, bad, images)),
+        len(annotations),
+        categories,
+        CocoFile(path, document),
+        frequencies,
+        synsets,
+        Skipped.joined(bad or ()),
     )
 
 
@@ -266,11 +310,12 @@ def _image_record(image: Any, index: int, path: Path) -> ImageRecord:
     return ImageRecord(image_id, _file_name(image, path, image_id), sides["height"], sides["width"], image)
 
 
-def _categories(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str], dict[int, str]]:
-    """Names and LVIS's frequency groups by id; a file is LVIS's if each of its categories has such a group."""
+def _categories(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str], dict[int, str], dict[int, str]]:
+    """Names, LVIS's frequency groups and synsets by id; a file is LVIS's if each of its categories has a group."""
     categories = document.get("categories")
     names: dict[int, str] = {}
     frequencies: dict[int, Any] = {}
+    synsets: dict[int, str] = {}
     remedy = "Write categories as [{id, name}, ...], each id an integer"
     if categories is not None and not isinstance(categories, list):
         raise InputError(f"categories is {described(categories)}, not a list", file=path, remedy=remedy)
@@ -286,13 +331,14 @@ def _categories(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str]
         name = category.get("name", number)
         names[number] = name if isinstance(name, str) else reprlib.repr(name)
         frequencies[number] = category.get("frequency")
+        synsets[number] = str(category.get("synset"))
     if None in frequencies.values():
-        return names, {}
+        return names, {}, {}
     for number, frequency in frequencies.items():
         if frequency not in ("r", "c", "f"):
             problem = f"category {number} has the frequency {described(frequency)}"
             raise InputError(problem, file=path, remedy="LVIS knows r, c and f")
-    return names, frequencies
+    return names, frequencies, synsets
 
 
 def _check_lvis_images(images: Iterable[ImageRecord], path: Path) -> None:
@@ -333,46 +379,6 @@ def with_image_info(results: Results, info: Path) -> Results:
             )
         entries.append(replace(entry, image=images[entry.image.id]))
     return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info)[0])
-
-
-def check_output(results: Results, out: Path) -> None:
-    """Make sure that `write` could write there.
-
-    Raises:
-        InputError: `out` is the input itself or a folder, or its folder cannot be made or written to.
-    """
-    if out.exists() and out.samefile(results.path):
-        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
-    if out.is_dir():
-        raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
-    ensure_folder(out.parent)
-
-
-def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
-    """Write the input again with new masks: same form, same order, all other fields as they were.
-
-    `bbox` and `area`, where a record has them, follow the new mask.
-
-    Args:
-        results: what `read` gave.
-        segmentations: one for each instance, by index; None leaves that record as it was.
-        out: the file to write; it appears whole or not at all.
-
-    Raises:
-        InputError: see `check_output`.
-    """
-    check_output(results, out)
-    records = results.document if results.kind == RESULTS else results.document["annotations"]
-    updated = [
-        record if rle is None else _with_mask(record, rle) for record, rle in zip(records, segmentations, strict=True)
-    ]
-    document = updated if results.kind == RESULTS else {**results.document, "annotations": updated}
-    try:
-        text = json.dumps(document)  # many times as fast as json.dump, which writes in Python
-    except RecursionError as error:
-        raise InputError("a record is nested too deeply to be written", file=results.path) from error
-    with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 def _with_mask(record: Mapping[str, Any], rle: RLE) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,48 @@ from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import RLE, Mask, decode_rle, to_frame
 
 KIND = "mask-images"
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoWithMasks:
+    """One photo and its mask images."""
+
+    photo: Path
+    instances: tuple[Instance, ...]
+
+    def check_output(self, out: Path) -> None:
+        """Make sure that `write` could write there.
+
+        Raises:
+            InputError: `out` is a file, cannot be made or written to, or is where the photo or a mask would be
+                replaced.
+        """
+        if out.exists() and not out.is_dir():
+            raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
+        ensure_folder(out)
+        masks = [instance.segmentation for instance in self.instances]
+        inputs = [path for path in (self.photo, *masks) if path.exists()]
+        for mask in masks:
+            target = out / _output_name(mask)
+            replaced = next((path for path in inputs if target.exists() and target.samefile(path)), None)
+            if replaced is not None:
+                raise InputError("the output would replace this input", file=replaced, remedy="Choose another -o")
+
+    def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
+        """Write each mask as 8-bit PNG, 0 and 255, under its own name (with the ending .png) into the folder `out`.
+
+        A mask whose segmentation is None keeps its foreground; one that cannot be read is copied as it is, so that
+        nothing is lost unseen.
+
+        Raises:
+            InputError: see `check_output`.
+        """
+        self.check_output(out)
+        for instance, rle in zip(self.instances, segmentations, strict=True):
+            if rle is None and not instance.segmentation.is_file():
+                continue
+            with replacing(out / _output_name(instance.segmentation)) as temporary:
+                temporary.write_bytes(mask_file(instance, rle))
 
 
 def read(image: Path, masks: Sequence[Path]) -> Results:
@@ -48,61 +91,29 @@ def read(image: Path, masks: Sequence[Path]) -> Results:
         names[name] = mask
     record = ImageRecord(image.name, image.name, height, width)
     instances = tuple(Instance(i, image.name, mask, None, None, False, {}, mask) for i, mask in enumerate(masks))
-    return Results(image, KIND, (ImageInstances(record, instances),), len(masks), {}, None)
+    source = PhotoWithMasks(image, instances)
+    return Results(image, KIND, (ImageInstances(record, instances),), len(masks), {}, source)
 
 
 def _output_name(mask: Path) -> str:
     return mask.with_suffix(".png").name
 
 
-def check_output(results: Results, out: Path) -> None:
-    """Make sure that `write` could write there.
-
-    Raises:
-        InputError: `out` is a file, cannot be made or written to, or is where the photo or a mask would be replaced.
-    """
-    if out.exists() and not out.is_dir():
-        raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
-    ensure_folder(out)
-    masks = [instance.segmentation for instance in results.images[0].instances]
-    inputs = [path for path in (results.path, *masks) if path.exists()]
-    for mask in masks:
-        target = out / _output_name(mask)
-        replaced = next((path for path in inputs if target.exists() and target.samefile(path)), None)
-        if replaced is not None:
-            raise InputError("the output would replace this input", file=replaced, remedy="Choose another -o")
+def encode_png(mask: Mask) -> bytes:
+    """The mask as an 8-bit PNG of the image's size, 0 and 255."""
+    return cv2.imencode(".png", to_frame(mask) * np.uint8(255))[1].tobytes()
 
 
-def write(results: Results, segmentations: Sequence[RLE | None], out: Path) -> None:
-    """Write each mask as 8-bit PNG, 0 and 255, under its own name (with the ending .png) into the folder `out`.
-
-    A mask whose segmentation is None keeps its foreground; one that cannot be read is copied as it is.
-
-    Raises:
-        InputError: see `check_output`.
-    """
-    check_output(results, out)
-    for instance, rle in zip(results.images[0].instances, segmentations, strict=True):
-        try:
-            mask = _as_given(instance) if rle is None else decode_rle(rle)
-        except InputError:
-            _copy(instance.segmentation, out)
-            continue
-        data = cv2.imencode(".png", to_frame(mask) * np.uint8(255))[1].tobytes()
-        with replacing(out / _output_name(instance.segmentation)) as temporary:
-            temporary.write_bytes(data)
+def mask_file(instance: Instance, rle: RLE | None) -> bytes:
+    """What to write for a mask image: the new mask, the same foreground, or what is broken as it is."""
+    try:
+        return encode_png(_mask_at_own_size(instance) if rle is None else decode_rle(rle))
+    except InputError:
+        return bytes(instance.segmentation.read_bytes())
 
 
-def _as_given(instance: Instance) -> Mask:
-    """The mask at its own size, whatever the photo's."""
+def _mask_at_own_size(instance: Instance) -> Mask:
+    """The mask of a mask image, whatever the photo's size."""
     height, width = image_size(instance.segmentation)
     check_pixels(height, width, MAX_PIXELS, instance.segmentation)
     return decode_mask(instance, height, width)
-
-
-def _copy(mask: Path, out: Path) -> None:
-    """What `refine` skipped because it is broken stays in the output, so that nothing is lost unseen."""
-    if not mask.is_file():
-        return
-    with replacing(out / _output_name(mask)) as temporary:
-        temporary.write_bytes(mask.read_bytes())

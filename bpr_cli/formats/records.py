@@ -6,10 +6,12 @@ until `segmentation.decode_mask` is asked, one at a time, so that memory follows
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from bpr_cli.masks import RLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +98,40 @@ class Skipped:
         return ", ".join(f"{count} {name}{'s' * (count != 1)} {what}" for count, name, what in parts if count)
 
 
+class Source(Protocol):
+    """An input as its format read it, which writes itself again with other masks."""
+
+    def check_output(self, out: Path) -> None:
+        """Make sure, before the work, that `write` could write there; InputError if not."""
+        ...
+
+    def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
+        """Write the input again: same form, same order, all fields but the masks' as they were.
+
+        Args:
+            segmentations: one for each instance, by index; None leaves it as it was.
+            out: file or folder; each file in it appears whole or not at all.
+
+        Raises:
+            InputError: see `check_output`.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Results:
     """A whole input: detections or annotations.
 
     Attributes:
         path: the file it was read from.
-        kind: "coco-results" (a list), "coco-dataset" (a dict) or "mask-images" (one image and mask PNGs).
+        kind: "coco-results" (a list), "coco-dataset" (a dict), "mask-images" (one image and mask PNGs),
+            "cityscapes-results" or "cityscapes-gt".
         images: in order of first appearance.
         count: number of instances over all images.
         categories: id -> name where the input says so.
-        document: the parsed input, for the writer: fields we do not own are kept as they were.
+        source: writes the input again with other masks.
         frequencies: LVIS: category id -> "r", "c" or "f"; empty for other files.
+        synsets: LVIS: category id -> WordNet synset; empty for other files.
         skipped: images and records that could not be used, and are not among the images; none unless bad ones are
             to be skipped.
     """
@@ -117,6 +141,7 @@ class Results:
     images: tuple[ImageInstances, ...]
     count: int
     categories: Mapping[int, str]
-    document: Any
+    source: Source
     frequencies: Mapping[int, str] = field(default_factory=dict)
+    synsets: Mapping[int, str] = field(default_factory=dict)
     skipped: Skipped = Skipped()

@@ -75,14 +75,14 @@ def test_bbox_and_score_may_be_absent(saved, tmp_path):
 def test_what_is_written_follows_the_mask_and_keeps_the_rest(saved, tmp_path):
     path = saved([detection(area=1, extra={"a": [1]}), detection(image_id=2, track=9)])
     results = read_results(path)
-    before = copy.deepcopy(results.document)
+    before = copy.deepcopy(results.source.document)
     write_results(results, [new_mask(), None], tmp_path / "out.json")
     first, second = json.loads((tmp_path / "out.json").read_text())
     assert first == {
         **before[0], "segmentation": new_mask(), "bbox": [5.0, 1.0, 6.0, 3.0], "area": 18,
     }  # fmt: skip
     assert second == before[1]
-    assert results.document == before
+    assert results.source.document == before
 
 
 def test_a_dataset_keeps_its_form(saved, tmp_path):

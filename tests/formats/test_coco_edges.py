@@ -111,5 +111,5 @@ def test_a_failed_write_leaves_the_former_output_and_nothing_else(tmp_path):
 def test_writing_leaves_the_document_that_was_read_alone(tmp_path):
     results = read_text(tmp_path, json.dumps([{**RECORD, "bbox": [0, 0, 1, 1], "area": 1}]))
     write_results(results, [MASK], tmp_path / "out.json")
-    assert results.document[0]["bbox"] == [0, 0, 1, 1]
+    assert results.source.document[0]["bbox"] == [0, 0, 1, 1]
     assert json.loads((tmp_path / "out.json").read_text())[0]["bbox"] == [0.0, 0.0, 10.0, 10.0]

@@ -1,7 +1,6 @@
-"""A mask is kept as the crop of its image that holds it; RLE comes in and goes out.
+"""A mask is kept as the crop of its image that holds it.
 
-Full frames are never made: a stack of 100 masks of 1024x2048 would be 200 MB, and pycocotools, given only the
-columns that a mask occupies, is three times as fast.
+Full frames are never made: a stack of 100 masks of 1024x2048 would be 200 MB.
 
 Coordinates are integer pixels, (0, 0) the top left pixel; boxes are x1 y1 x2 y2 with the end exclusive.
 """
@@ -9,19 +8,10 @@ Coordinates are integer pixels, (0, 0) the top left pixel; boxes are x1 y1 x2 y2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
-
-
-class RLE(TypedDict):
-    """COCO's compressed run-length encoding, JSON-ready."""
-
-    size: list[int]  # [height, width]
-    counts: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,87 +65,6 @@ def to_frame(mask: Mask) -> NDArray[np.uint8]:
     x1, y1, x2, y2 = mask.box_xyxy
     frame[y1:y2, x1:x2] = mask.pixels_HW
     return frame
-
-
-def decode_rle(rle: RLE) -> Mask:
-    """The mask of a compressed RLE (`counts` str or bytes), cropped tight.
-
-    Raises:
-        ValueError: the counts are broken or longer than the image. (Counts that are too short go unnoticed.)
-    """
-    height, width = rle["size"]
-    x, y, w, h = (int(v) for v in coco_mask.toBbox(rle))
-    if w == 0 or h == 0:
-        return Mask(np.zeros((0, 0), np.uint8), 0, 0, height, width)
-    if x + w > width or y + h > height:
-        return _decode_frame(rle)
-    try:
-        counts = _add_to_ends(_as_bytes(rle["counts"]), -height * x, -height * (width - x - w))
-        columns_WH = coco_mask.decode({"size": [height, w], "counts": counts}).T
-    except ValueError:
-        return _decode_frame(rle)
-    return Mask(cv2.transpose(columns_WH[:, y : y + h]), x, y, height, width)
-
-
-def _decode_frame(rle: RLE) -> Mask:
-    """For counts that end in a run of length zero: legal, but pycocotools may find a wrong box then."""
-    height, width = rle["size"]
-    return crop_mask(coco_mask.decode(rle), 0, 0, height, width)
-
-
-def encode_rle(mask: Mask) -> RLE:
-    """The compressed RLE of a mask, `counts` as str so that it goes into JSON as it is."""
-    height, width = mask.image_height, mask.image_width
-    x1, y1, x2, y2 = mask.box_xyxy
-    # One empty column on the right, where there is one, makes sure that the last run is background.
-    spare = min(width - x2, 1)
-    columns_WH = np.zeros((x2 - x1 + spare, height), np.uint8)
-    if mask.pixels_HW.size:
-        columns_WH[: x2 - x1, y1:y2] = cv2.transpose(mask.pixels_HW)
-    counts = coco_mask.encode(columns_WH.T)["counts"]
-    counts = _add_to_ends(counts, height * x1, height * (width - x2 - spare))
-    return {"size": [height, width], "counts": counts.decode("ascii")}
-
-
-def _add_to_ends(counts: bytes, to_first: int, to_last: int) -> bytes:
-    """Compressed counts with the first and the last run lengthened: empty columns put on or taken off.
-
-    No other number changes: the compression writes a run as its difference from the run before the previous
-    one, but leaves the first three as they are; so none refers to the first, and none follows the last.
-    """
-    first_end = 1
-    while first_end < len(counts) and (counts[first_end - 1] - 48) & 32:
-        first_end += 1
-    if first_end == len(counts):
-        return _write_number(_read_number(counts) + to_first + to_last)
-    last_start = len(counts) - 1
-    while last_start > first_end and (counts[last_start - 1] - 48) & 32:
-        last_start -= 1
-    first = _write_number(_read_number(counts[:first_end]) + to_first)
-    last = _write_number(_read_number(counts[last_start:]) + to_last)
-    return first + counts[first_end:last_start] + last
-
-
-def _read_number(chars: bytes) -> int:
-    """A number of compressed counts: five bits a character, low ones first, 32 for "more follows", signed."""
-    number = 0
-    for position, char in enumerate(chars):
-        number |= ((char - 48) & 31) << 5 * position
-    return number - (1 << 5 * len(chars)) if (chars[-1] - 48) & 16 else number
-
-
-def _write_number(number: int) -> bytes:
-    chars = bytearray()
-    while True:
-        low, number = number & 31, number >> 5
-        if number == (-1 if low & 16 else 0):
-            chars.append(low + 48)
-            return bytes(chars)
-        chars.append(low + 32 + 48)
-
-
-def _as_bytes(counts: str | bytes) -> bytes:
-    return counts.encode("ascii") if isinstance(counts, str) else counts
 
 
 def bbox_xywh(mask: Mask) -> list[float]:

@@ -22,8 +22,9 @@ from tqdm import tqdm
 from bpr_cli.formats import coco, read_results, write_results
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import read_image
+from bpr_cli.formats.rle import RLE, encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import RLE, crop_mask, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, to_frame
 
 UNDECIDED = 5  # px on each side of the boundary; real detectors' errors are 3 to 8 px
 MARGIN = 40  # px of the photo around the object: the background that GrabCut learns its colours from

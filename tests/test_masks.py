@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from bpr_cli.masks import Mask, bbox_xywh, crop_mask, decode_rle, encode_rle, intersection_over_union, to_frame
+from bpr_cli.formats.rle import decode_rle, encode_rle
+from bpr_cli.masks import Mask, bbox_xywh, crop_mask, intersection_over_union, to_frame
 
 frames = hnp.arrays(
     np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24), elements=st.integers(0, 1)

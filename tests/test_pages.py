@@ -26,8 +26,9 @@ from bpr_cli.app import app
 from bpr_cli.formats import read_results
 from bpr_cli.formats.images import read_image
 from bpr_cli.formats.records import Instance
+from bpr_cli.formats.rle import decode_rle, encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import bbox_xywh, crop_mask, decode_rle, encode_rle, to_frame
+from bpr_cli.masks import bbox_xywh, crop_mask, to_frame
 from bpr_cli.refining.refine import refine
 from bpr_cli.refining.settings import RefineSettings
 from tests import cityscapes_made

@@ -13,7 +13,8 @@ from faster_coco_eval import COCO, COCOeval_faster
 from bpr_cli.evaluation.boundary import boundary_iou
 from bpr_cli.evaluation.matching import THRESHOLDS, CodedInstance
 from bpr_cli.evaluation.rules import Rules, counted_detections
-from bpr_cli.masks import RLE, Mask, decode_rle, encode_rle
+from bpr_cli.formats.rle import RLE, decode_rle, encode_rle
+from bpr_cli.masks import Mask
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from bpr_cli.errors import InputError
 from bpr_cli.formats.fields import as_category, described, differing_kinds, is_finite
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
-from bpr_cli.formats.segmentation import rle_size
+from bpr_cli.formats.rle import rle_size
 
 SCORE_TOLERANCE = 1e-3  # tools round scores when they write them
 FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")  # LVIS's fields of an image

@@ -23,7 +23,8 @@ from bpr_cli.evaluation.matching import (
 from bpr_cli.evaluation.rules import Rules, coded_detections, coded_objects, counted_detections, mask_area
 from bpr_cli.evaluation.upper_bound import true_near_boundary
 from bpr_cli.formats.records import ImageRecord, Instance
-from bpr_cli.masks import Mask, decode_rle, encode_rle, intersection_over_union
+from bpr_cli.formats.rle import decode_rle, encode_rle
+from bpr_cli.masks import Mask, intersection_over_union
 
 MATCHED = 0.5  # a detection's IoU with its object, before refinement, from which a change is counted
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from bpr_cli.formats.records import Instance
-from bpr_cli.masks import RLE
+from bpr_cli.formats.rle import RLE
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # COCO's; linspace, as its rounding decides matches on the edge
 

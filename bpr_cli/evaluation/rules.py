@@ -10,8 +10,8 @@ from pycocotools import mask as coco_mask
 
 from bpr_cli.evaluation.matching import CodedInstance
 from bpr_cli.formats.records import ImageRecord, Instance
+from bpr_cli.formats.rle import RLE
 from bpr_cli.formats.segmentation import compress_mask
-from bpr_cli.masks import RLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from bpr_cli.errors import InputError
 from bpr_cli.evaluation.checks import frame_size
 from bpr_cli.formats.polygons import is_without_polygons
 from bpr_cli.formats.records import ImageInstances, Instance, Results
+from bpr_cli.formats.rle import RLE, encode_rle
 from bpr_cli.formats.segmentation import compress_mask, decode_mask
-from bpr_cli.masks import RLE, Mask, encode_rle
+from bpr_cli.masks import Mask
 
 
 def usable_detections(results: Results, truth: Results, skip_bad: bool) -> tuple[Results, list[str]]:

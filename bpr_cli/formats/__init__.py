@@ -10,8 +10,8 @@ from bpr_cli.formats import cityscapes, coco
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.records import Results
+from bpr_cli.formats.rle import RLE
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.masks import RLE
 
 __all__ = ["check_output", "read_results", "write_results"]
 

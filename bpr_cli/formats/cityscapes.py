@@ -25,8 +25,9 @@ from bpr_cli.formats.image_files import BROKEN, check_pixels, damage, open_image
 from bpr_cli.formats.images import image_size
 from bpr_cli.formats.mask_images import mask_file
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
+from bpr_cli.formats.rle import RLE, encode_rle
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.masks import RLE, crop_mask, encode_rle
+from bpr_cli.masks import crop_mask
 from bpr_cli.notices import warn_of_input
 
 RESULTS, TRUTH = "cityscapes-results", "cityscapes-gt"

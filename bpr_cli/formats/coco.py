@@ -14,8 +14,8 @@ from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.fields import as_category, as_id, as_side, described, differing_kinds, is_finite
 from bpr_cli.formats.foreign import Foreign, foreign_bytes, foreign_object, foreign_records
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results, Skipped
-from bpr_cli.formats.segmentation import rle_size
-from bpr_cli.masks import RLE, bbox_xywh, decode_rle
+from bpr_cli.formats.rle import RLE, decode_rle, rle_size
+from bpr_cli.masks import bbox_xywh
 
 RESULTS, DATASET = "coco-results", "coco-dataset"
 WRITE_AGAIN = "Write the file again"

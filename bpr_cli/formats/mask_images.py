@@ -15,9 +15,10 @@ from bpr_cli.formats.image_files import check_pixels
 from bpr_cli.formats.images import image_header, image_size
 from bpr_cli.formats.orientation import turned_size
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
+from bpr_cli.formats.rle import RLE, decode_rle
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.masks import RLE, Mask, decode_rle, to_frame
+from bpr_cli.masks import Mask, to_frame
 
 KIND = "mask-images"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bpr_cli.formats.fields import is_finite
 from bpr_cli.formats.image_files import Header
 from bpr_cli.formats.records import Instance
-from bpr_cli.formats.segmentation import rle_size
+from bpr_cli.formats.rle import rle_size
 
 ORIENTATIONS = ("exif", "stored")
 Size = tuple[int, int]  # height, width

@@ -8,7 +8,8 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from bpr_cli.formats.fields import described, is_finite
-from bpr_cli.masks import Mask, decode_rle
+from bpr_cli.formats.rle import BrokenSegmentationError, decode_rle
+from bpr_cli.masks import Mask
 
 REMEDY = "Write each polygon as [x1, y1, x2, y2, x3, y3, ...]"
 RLE_REMEDY = 'Write {"size": [height, width], "counts": [...]} without a list around it'
@@ -16,14 +17,6 @@ LONGEST_OUTLINE = 2_000_000  # px, of all polygons of a mask; pycocotools takes 
 FARTHEST = 100_000_000  # px; pycocotools counts fifths of a pixel in 32 bits
 # Coordinates up to this are taken for fractions of the photo: as pixels they would be a dot in its corner.
 FRACTION = 1.5
-
-
-class BrokenSegmentationError(Exception):
-    """What is wrong with a segmentation, and what to do; whoever knows the instance adds where."""
-
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
-        self.problem, self.remedy = problem, remedy
 
 
 def polygons_mask(polygons: Sequence[Any], height: int, width: int, left_out: list[str] | None = None) -> Mask:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bpr_cli.masks import RLE
+from bpr_cli.formats.rle import RLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import ImageInstances, Results, Skipped
+from bpr_cli.formats.rle import RLE, encode_rle
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.masks import RLE, encode_rle, is_same
+from bpr_cli.masks import is_same
 from bpr_cli.progress import progress_bar
 from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner

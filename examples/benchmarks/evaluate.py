@@ -26,7 +26,8 @@ from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
 from bpr_cli.evaluation.evaluate import evaluate
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 
 HEIGHT, WIDTH = 480, 640
 OBJECTS, DETECTIONS, CLASSES = 7.2, 100, 80  # a COCO val image's mean, COCO's limit, COCO's classes

@@ -27,7 +27,7 @@ from pycocotools import mask as coco_mask
 
 from bpr_cli.engines.engine import Network, open_network
 from bpr_cli.formats.images import read_image
-from bpr_cli.masks import decode_rle, encode_rle
+from bpr_cli.formats.rle import decode_rle, encode_rle
 from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
 from bpr_cli.refining.settings import RefineSettings

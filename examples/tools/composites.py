@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from bpr_cli.formats import read_results
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import read_image
+from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import crop_mask, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, to_frame
 
 FRAME_HW = (480, 640)
 OBJECTS = (3, 7)  # of one composite, least and most

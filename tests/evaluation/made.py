@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 
 HEIGHT, WIDTH = 60, 80
 Record = dict[str, Any]

@@ -27,7 +27,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bpr_cli.evaluation.figures import Evaluation
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 
 LVIS_FIGURES = Path(__file__).parents[1] / "data" / "lvis_figures.json"
 LVIS_SEEDS = range(8)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from bpr_cli.evaluation.boundary import boundary_band, boundary_iou, contour, contour_f_score
-from bpr_cli.masks import Mask, crop_mask, encode_rle, to_frame
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import Mask, crop_mask, to_frame
 
 SIZE = (13, 17)
 # Blobs of 3 pixels rather than noise: noise has no inside.

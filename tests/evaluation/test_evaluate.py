@@ -18,7 +18,8 @@ from pycocotools.cocoeval import COCOeval
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.evaluate import evaluate
 from bpr_cli.evaluation.figures import Evaluation
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 from tests.conftest import Example
 from tests.evaluation.made import HEIGHT, WIDTH, annotation, detection, made_set, write, write_truth
 

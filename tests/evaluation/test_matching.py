@@ -23,7 +23,8 @@ from bpr_cli.evaluation.matching import (
 from bpr_cli.evaluation.rules import Rules, coded_detections, coded_objects
 from bpr_cli.formats import read_results
 from bpr_cli.formats.records import Instance
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 from tests.evaluation.made import HEIGHT, WIDTH, made_set
 
 

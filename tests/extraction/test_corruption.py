@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bpr_cli.extraction.corruption import Corruption, corrupt
-from bpr_cli.masks import crop_mask, decode_rle, intersection_over_union, to_frame
+from bpr_cli.formats.rle import decode_rle
+from bpr_cli.masks import crop_mask, intersection_over_union, to_frame
 
 
 @pytest.fixture(scope="module")

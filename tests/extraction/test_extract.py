@@ -20,7 +20,8 @@ from bpr_cli.extraction.plan import plan_shards
 from bpr_cli.formats import read_results
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import read_image
-from bpr_cli.masks import decode_rle, intersection_over_union, to_frame
+from bpr_cli.formats.rle import decode_rle
+from bpr_cli.masks import intersection_over_union, to_frame
 
 
 def run(data, out, *, results=True, **options):

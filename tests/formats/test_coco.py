@@ -11,7 +11,8 @@ import pytest
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, write_results
 from bpr_cli.formats.coco import with_image_info
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 
 POLYGON = [[2.0, 2.0, 8.0, 2.0, 8.0, 8.0]]
 

@@ -9,7 +9,8 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, write_results
-from bpr_cli.masks import crop_mask, encode_rle
+from bpr_cli.formats.rle import encode_rle
+from bpr_cli.masks import crop_mask
 
 MASK = encode_rle(crop_mask(np.eye(10, 12), 0, 0, 10, 12))
 RECORD = {"image_id": 139, "category_id": 1, "score": 0.5, "segmentation": MASK}

@@ -8,8 +8,9 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import mask_images, write_results
+from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import crop_mask, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, to_frame
 
 
 @pytest.fixture

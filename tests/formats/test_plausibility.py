@@ -14,8 +14,9 @@ from pycocotools import mask as coco_mask
 from bpr_cli.errors import InputError
 from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import Instance
+from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import compress_mask, decode_mask
-from bpr_cli.masks import crop_mask, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, to_frame
 
 HEIGHT, WIDTH = 120, 200
 SQUARE = [50, 30, 90, 30, 90, 70, 50, 70]

@@ -10,8 +10,9 @@ import pytest
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, write_results
 from bpr_cli.formats.coco import with_image_info
+from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import crop_mask, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, to_frame
 
 FRAME = np.eye(10, 12, dtype=np.uint8)
 MASK = encode_rle(crop_mask(FRAME, 0, 0, 10, 12))

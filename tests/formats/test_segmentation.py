@@ -15,8 +15,9 @@ from pycocotools import mask as coco_mask
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results
 from bpr_cli.formats.records import Instance
+from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import crop_mask, encode_rle, to_frame
+from bpr_cli.masks import crop_mask, to_frame
 
 SOURCE = Path("results.json")
 quick = settings(max_examples=150, deadline=None)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bpr_cli import patches
-from bpr_cli.masks import Mask, crop_mask, decode_rle, to_frame
+from bpr_cli.formats.rle import decode_rle
+from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.patches.suppression import contour_order, keep_best
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "data" / "golden" / "boxes.json").read_text())

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bpr_cli import patches
-from bpr_cli.masks import crop_mask, decode_rle, to_frame
+from bpr_cli.formats.rle import decode_rle
+from bpr_cli.masks import crop_mask, to_frame
 
 FOLDER = Path(__file__).parent.parent / "data" / "golden"
 GOLDEN = json.loads((FOLDER / "merge.json").read_text())

@@ -12,7 +12,8 @@ import pytest
 import bpr_cli
 from bpr_cli.errors import InputError
 from bpr_cli.formats.images import read_image
-from bpr_cli.masks import decode_rle, to_frame
+from bpr_cli.formats.rle import decode_rle
+from bpr_cli.masks import to_frame
 from bpr_cli.refining.refine import refine
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings

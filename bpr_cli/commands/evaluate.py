@@ -161,6 +161,8 @@ def evaluate(
     print_notices(warned)
     _print_tables(evaluation, per_category=per_category)
     print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)
+    if json_file is not None:
+        console.print(f"figures -> {json_file}", highlight=False, markup=False, soft_wrap=True)
     if page is not None:
         console.print(f"report -> {page}", highlight=False, markup=False, soft_wrap=True)
     if failed := failures(evaluation, conditions):

@@ -31,11 +31,13 @@ LARGEST_SIDE = 4096  # px of a stored patch, as `shards.LARGEST_SIDE`
 def extract(
     images: Annotated[Path, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)],
     gt: Annotated[Path, typer.Option(help="Ground truth: a COCO dataset (JSON).", rich_help_panel=INPUT)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the shards.", rich_help_panel=INPUT)],
     results: Annotated[
         list[Path] | None,
         typer.Option(help="Detections on these photos; repeat for more.", rich_help_panel=INPUT),
     ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the shards.", rich_help_panel=INPUT)
+    ] = Path("shards"),
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
@@ -103,9 +105,9 @@ def extract(
 ) -> None:
     """Cut training patches along the boundaries of detections, or of disturbed true masks.
 
-    [bold]bpr extract[/] --images photos/ --gt gt.json --results maskrcnn.json -o shards/
+    [bold]bpr extract[/] --images photos/ --gt gt.json --results maskrcnn.json
 
-    [bold]bpr extract[/] --images photos/ --gt gt.json --corruptions 4 -o shards/
+    [bold]bpr extract[/] --images photos/ --gt gt.json --corruptions 4 -o more-shards/
 
     Run again, it goes on where it stopped.
     """

@@ -17,14 +17,31 @@ from bpr_cli.commands.options import (
 )
 
 
+def _run_folder(context: typer.Context, output: Path | None) -> Path:
+    from bpr_cli.training.numbered_runs import choose_run
+
+    return choose_run(bool(context.params.get("resume"))) if output is None else output
+
+
 def train(
     patches: Annotated[
         list[Path],
         typer.Option(help="Folder of shards (bpr extract); repeat for more.", rich_help_panel=INPUT),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.", rich_help_panel=INPUT)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder of the run.  [dim]\\[default: runs/ and the next number; with --resume the last one][/]",
+            callback=_run_folder,
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that is there.", rich_help_panel=INPUT)
+        bool,
+        typer.Option("--resume", help="Go on with the run that is there.", is_eager=True, rich_help_panel=INPUT),
     ] = False,
     init: Annotated[
         str | None,
@@ -76,6 +93,8 @@ def train(
 ) -> None:
     """Train a refiner on patches.
 
+    [bold]bpr train[/] --patches shards/
+
     [bold]bpr train[/] --patches shards/ -o runs/first
 
     [bold]torchrun --nproc-per-node 4 -m bpr_cli train[/] --patches shards/ -o runs/first
@@ -88,6 +107,7 @@ def train(
     from bpr_cli.training.train import TrainingDivergedError
     from bpr_cli.training.train import train as run
 
+    assert output is not None  # by `_run_folder`
     start = None if init is None else load_config(init)
     chosen = choose_recipe(
         recipe, start, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed

@@ -89,7 +89,7 @@ class ShardMaker:
 def extract(
     images: PathLike,
     gt: PathLike,
-    out: PathLike,
+    out: PathLike = "shards",
     *,
     results: PathLike | Sequence[PathLike] = (),
     settings: ExtractionSettings | None = None,

@@ -57,8 +57,8 @@ def main() -> NoReturn:
     raise SystemExit(0)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(is_given: bool) -> None:
+    if is_given:
         console.print(f"bpr {__version__}", highlight=False)
         raise typer.Exit
 

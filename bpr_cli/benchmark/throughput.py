@@ -55,12 +55,12 @@ def over_batch_sizes(
     """Every engine and precision that there is here at every batch size, against plain float32 torch at 1."""
     trials: list[Trial] = [(Throughput(PLAIN, config.network, config.input_size, 1), _plain(module, config, device))]
     precisions = ["fp32", "bf16"] if knows_bfloat16(device) else ["fp32"]
-    ways = [("torch", precision) for precision in precisions]
+    engines = [("torch", precision) for precision in precisions]
     if device.type == "cpu" and find_spec("openvino") is not None:
-        ways += [("openvino", precision) for precision in precisions]
+        engines += [("openvino", precision) for precision in precisions]
         if int8 is not None:
-            ways.append(("openvino", INT8))
-    for engine, precision in ways:
+            engines.append(("openvino", INT8))
+    for engine, precision in engines:
         trials += _trials(module, config, device, engine, precision, batch_sizes, int8)
     return _measure(trials, "engines", quiet)
 

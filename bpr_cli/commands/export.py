@@ -44,11 +44,11 @@ def export(
     model = model or DEFAULT_MODELS[-1]
     try:
         if int8 is None:
-            told = f"largest difference from torch {run(model, output):.1e}"
+            outcome = f"largest difference from torch {run(model, output):.1e}"
         else:
             exact, rounded = export_int8(model, output, int8)
-            told = f"mean IoU of patches {100 * exact:.2f} in float32, {100 * rounded:.2f} in 8 bits"
+            outcome = f"mean IoU of patches {100 * exact:.2f} in float32, {100 * rounded:.2f} in 8 bits"
     except ExportError as error:
         print_error("nothing was written", error)
         raise typer.Exit(1) from None
-    console.print(f"{told} -> {output}", highlight=False, soft_wrap=True)
+    console.print(f"{outcome} -> {output}", highlight=False, soft_wrap=True)

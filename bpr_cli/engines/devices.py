@@ -30,9 +30,9 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if device is None or (device.index or 0) >= there.get(device.type, 0):
-        found = [f"{kind} ({count})" for kind, count in there.items() if count]
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device is None or (device.index or 0) >= available.get(device.type, 0):
+        found = [f"{kind} ({count})" for kind, count in available.items() if count]
         raise InputError(f"there is no device {name!r}", remedy=f"Here are: {', '.join(found)}; or use auto")
     return device
 

@@ -32,7 +32,7 @@ from bpr_cli.network.config import ModelConfig
 GRAPH_VERSION = "1"  # counts up when PatchGraph computes something else
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 CONVERTED, WEIGHTS, CHECKSUM = "model.xml", "model.bin", "sha256"
-LEFT_BEHIND = 3600  # seconds after which an unfinished conversion, a matter of seconds, is a dead process's
+STALE_AFTER = 3600  # seconds after which an unfinished conversion, a matter of seconds, is a dead process's
 WEIGHTS_KEY = ["bpr", "weights"]  # where an 8-bit model says which weights it was made of
 
 
@@ -158,7 +158,7 @@ def _converted(module: nn.Module, config: ModelConfig, cache_folder: Path) -> op
     model = convert(PatchGraph(module, config))
     reason: object = "what was written cannot be read"
     try:
-        _put(model, cache_folder, folder)
+        _write_to_cache(model, cache_folder, folder)
     except OSError as error:
         reason = error.strerror or error
     cached = _read_cached(folder)  # maybe another process's that was faster
@@ -178,7 +178,7 @@ def _read_cached(folder: Path) -> openvino.Model | None:
         return None  # the same as none: it is made again
 
 
-def _put(model: openvino.Model, cache_folder: Path, folder: Path) -> None:
+def _write_to_cache(model: openvino.Model, cache_folder: Path, folder: Path) -> None:
     """Write a converted network to the cache: whole, in place of what is there, or not at all.
 
     Raises:
@@ -186,7 +186,7 @@ def _put(model: openvino.Model, cache_folder: Path, folder: Path) -> None:
     """
     cache_folder.mkdir(parents=True, exist_ok=True)
     for unfinished in cache_folder.glob("*.part"):
-        if time.time() - unfinished.stat().st_mtime > LEFT_BEHIND:
+        if time.time() - unfinished.stat().st_mtime > STALE_AFTER:
             shutil.rmtree(unfinished, ignore_errors=True)
     temporary = cache_folder / f"{secrets.token_hex(8)}.part"
     temporary.mkdir()

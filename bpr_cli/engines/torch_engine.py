@@ -72,7 +72,7 @@ class TorchEngine:
             try:
                 probabilities = self._run(images_NHWC[start:stop], masks_NHW[start:stop], flips)
             except RuntimeError as error:
-                self._make_room(stop - start, error)
+                self._free_memory(stop - start, error)
                 continue
             output[start:stop] = probabilities[:, padding : padding + size, padding : padding + size].numpy()
             start = stop
@@ -100,7 +100,7 @@ class TorchEngine:
             logits = self.module(inputs)
         return torch.softmax(resize_logits(logits.float(), (size, size)), dim=1)[:, FOREGROUND]
 
-    def _make_room(self, batch: int, error: RuntimeError) -> None:
+    def _free_memory(self, batch: int, error: RuntimeError) -> None:
         """After running out of memory: go on without recordings, or else with half the batch; other errors pass."""
         if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error).lower():
             raise error

@@ -116,7 +116,7 @@ def average_precision(
         boundary_ratio: width of the boundary band as a share of the image diagonal.
     """
     # The library writes into the records it is given, so they are made afresh each time.
-    silent = {"print_function": _say_nothing}
+    silent = {"print_function": _silent}
     objects = [[_Annotation(item, item.rle) for item in image.truths] for image in images]
     truth = COCO(_dataset(objects, images, rules), **silent)
     found = COCO(_dataset([_compared(image, rules) for image in images], images, rules), **silent)
@@ -201,5 +201,5 @@ def _dataset(
     }
 
 
-def _say_nothing(*_: object) -> None:
+def _silent(*_: object) -> None:
     """Stands in for the library's progress lines."""

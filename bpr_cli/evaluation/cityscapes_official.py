@@ -56,7 +56,8 @@ def official_precision(results: Results, truth: Results) -> OfficialPrecision:
         with contextlib.redirect_stdout(io.StringIO()):
             matches = script.matchGtWithPreds(predictions, names, instances_of(names, False), args)
         labels = list(args.instLabels)
-        found = {label: [_one(script, matches, args, label, step) for step in script.args.overlaps] for label in labels}
+        overlaps = script.args.overlaps
+        found = {label: [_class_precision(script, matches, args, label, step) for step in overlaps] for label in labels}
     classes = {label: (_mean(values), values[0]) for label, values in found.items()}
     return OfficialPrecision(
         _mean([value for values in found.values() for value in values]),
@@ -97,7 +98,7 @@ def _write_predictions(results: Results, truth: Results, folder: Path) -> list[s
     return paths
 
 
-def _one(script: Any, matches: Any, args: Any, label: str, overlap: float) -> float:
+def _class_precision(script: Any, matches: Any, args: Any, label: str, overlap: float) -> float:
     """AP of one class at one threshold; NaN without objects."""
     one = types.SimpleNamespace(**{**vars(args), "instLabels": [label], "overlaps": np.array([overlap])})
     try:

@@ -94,21 +94,21 @@ def evaluate_inputs(
     is_cityscapes = truth.kind == cityscapes.TRUTH
     usual = CITYSCAPES_BAND if is_cityscapes else BAND
     ratio = usual if settings.boundary_ratio is None else settings.boundary_ratio
-    how = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by)
+    comparing = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by)
 
-    comparisons = _compare(truth, after, before, how, quiet)
+    comparisons = _compare(truth, after, before, comparing, quiet)
     objects = tuple(item for comparison in comparisons for item in comparison.objects)
     names = {category: printable(truth.categories.get(category, category)) for category in rules.categories}
-    work = _AveragePrecisions(rules, ratio, files=2 if before else 1, bounds=len(how.radii), quiet=quiet)
-    with work:
-        scored = work.score([item.after for item in comparisons], [item.after for item in objects], names)
-        firsts = [item.before for item in comparisons if item.before is not None]
+    files = 2 if before else 1
+    with _AveragePrecisions(rules, ratio, files, bounds=len(comparing.radii), quiet=quiet) as precisions:
+        scored = precisions.score([item.after for item in comparisons], [item.after for item in objects], names)
+        images_before = [item.before for item in comparisons if item.before is not None]
         before_scores = [item.before for item in objects if item.before is not None]
         bounds = tuple(
-            UpperBound(radius, work.bound([item.bounds[position] for item in comparisons]))
-            for position, radius in enumerate(how.radii)
+            UpperBound(radius, precisions.bound([item.bounds[position] for item in comparisons]))
+            for position, radius in enumerate(comparing.radii)
         )
-        scored_baseline = None if before is None else work.score(firsts, before_scores, names)
+        scored_baseline = None if before is None else precisions.score(images_before, before_scores, names)
     if is_cityscapes:
         scored = _with_official(scored, after, truth)
         scored_baseline = _with_official(scored_baseline, before, truth) if scored_baseline and before else None
@@ -165,15 +165,16 @@ class _AveragePrecisions:
         self._rules, self._ratio = rules, ratio
         self._bar = progress_bar(2 * (files + bounds), "average precision", "run", quiet=quiet)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _AveragePrecisions:
         self._bar.__enter__()
+        return self
 
     def __exit__(self, *error: object) -> None:
         self._bar.__exit__(*error)
 
     def score(self, images: Sequence[FileOnImage], scores: Sequence[MaskScores], names: Mapping[int, str]) -> Scored:
         """All figures of one file."""
-        masks, boundaries = self._both([image.evaluated for image in images])
+        masks, boundaries = self._mask_and_boundary([image.evaluated for image in images])
         counts = dict.fromkeys(names, 0)
         for image in images:
             for item in image.evaluated.truths:
@@ -202,10 +203,10 @@ class _AveragePrecisions:
 
     def bound(self, images: Sequence[BoundOnImage]) -> Figures:
         """The figures of an upper bound."""
-        masks, boundaries = self._both([image.evaluated for image in images])
+        masks, boundaries = self._mask_and_boundary([image.evaluated for image in images])
         return _figures(masks, boundaries, [score for image in images for score in image.scores])
 
-    def _both(self, images: Sequence[EvaluatedImage]) -> tuple[Precision, Precision]:
+    def _mask_and_boundary(self, images: Sequence[EvaluatedImage]) -> tuple[Precision, Precision]:
         masks = average_precision(images, self._rules)
         self._bar.update()
         boundaries = average_precision(images, self._rules, "boundary", self._ratio)

@@ -36,7 +36,7 @@ def usable_detections(results: Results, truth: Results, skip_bad: bool) -> tuple
         suspects = {i.index for i in entry.instances if skip_bad or is_without_polygons(i.segmentation)}
         if suspects and entry.image.id in entries:
             size = frame_size(entries[entry.image.id], truth)
-            kept = [_usable(i, size, lines) if i.index in suspects else i for i in entry.instances]
+            kept = [_with_usable_mask(i, size, lines) if i.index in suspects else i for i in entry.instances]
             entry = replace(entry, instances=tuple(kept))
         images.append(entry)
     return replace(results, images=tuple(images)), lines
@@ -59,7 +59,7 @@ def usable_objects(truth: Results) -> tuple[Results, list[str]]:
     return replace(truth, images=tuple(images), count=truth.count - len(lines)), lines
 
 
-def _usable(instance: Instance, size: tuple[int, int], lines: list[str]) -> Instance:
+def _with_usable_mask(instance: Instance, size: tuple[int, int], lines: list[str]) -> Instance:
     bad: list[str] = []
     try:
         rle = compress_mask(instance, *size)
@@ -69,9 +69,9 @@ def _usable(instance: Instance, size: tuple[int, int], lines: list[str]) -> Inst
             lines.extend(bad)
         except InputError:
             lines.append(str(error))
-            rle = _nothing(*size)
+            rle = _empty_rle(*size)
     return replace(instance, segmentation=rle)
 
 
-def _nothing(height: int, width: int) -> RLE:
+def _empty_rle(height: int, width: int) -> RLE:
     return encode_rle(Mask(np.zeros((0, 0), np.uint8), 0, 0, height, width))

@@ -60,7 +60,7 @@ def export(model: str | PathLike[str], output: Path) -> float:
     _require("onnx" if output.suffix == ".onnx" else "openvino", needed)
     module, config = load(model)
     graph = PatchGraph(module, config).eval()
-    with _appearing(output) as temporary:
+    with _written_whole(output) as temporary:
         run = write(graph, temporary)
         difference = _largest_difference(graph, run)
         if difference > TOLERANCE:
@@ -95,7 +95,7 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
     module, config = load(model)
     graph = PatchGraph(module, config).eval()
     calibration, others = read_patches(patches, graph.side)
-    with _appearing(output) as temporary:
+    with _written_whole(output) as temporary:
         quantized = quantize(convert(graph), calibration)
         mark_weights(quantized, module, config)
         save_graph(quantized, temporary)
@@ -113,7 +113,7 @@ def _require(extra: str, packages: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _appearing(output: Path) -> Iterator[Path]:
+def _written_whole(output: Path) -> Iterator[Path]:
     """A path to write the export to, of the same name, whose files go to `output` if all went well."""
     ensure_folder(output.parent)
     if output.is_dir():

@@ -179,8 +179,8 @@ def _run(
 
 def _check_restart(out: Path, description: dict[str, Any], made_from: str) -> None:
     """What is there must be the same extraction: finished shards of another would be mixed in."""
-    there = manifest.read_any_manifest(out)
-    if there is None:
+    existing = manifest.read_any_manifest(out)
+    if existing is None:
         # Without a manifest, or with one that a power cut emptied, the shards' own reports tell.
         for tar in out.glob("*.tar"):
             if tar.stat().st_size and manifest.finished_shard(out, tar.stem, made_from) is None:
@@ -188,7 +188,7 @@ def _check_restart(out: Path, description: dict[str, Any], made_from: str) -> No
                     f"there are shards without {manifest.NAME}", file=out, remedy="Choose an empty folder with -o"
                 )
         return
-    if changed := manifest.differences(there, description):
+    if changed := manifest.differences(existing, description):
         raise InputError(
             f"the shards there were made from other inputs or settings ({'; '.join(changed)})",
             file=out,

@@ -63,11 +63,11 @@ def digest(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(existing: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What sets two descriptions apart, a phrase each."""
-    before, after = there["settings"], now["settings"]
+    before, after = existing["settings"], now["settings"]
     found = [f"{key} {before.get(key)} -> {value}" for key, value in after.items() if before.get(key) != value]
-    old, new = there["inputs"], now["inputs"]
+    old, new = existing["inputs"], now["inputs"]
     if len(old["results"]) != len(new["results"]):
         found.append(f"{len(old['results'])} -> {len(new['results'])} results")
     pairs = [(old["gt"], new["gt"]), *zip(old["results"], new["results"], strict=False)]

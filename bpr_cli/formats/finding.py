@@ -156,12 +156,12 @@ class ImageFinder:
         self, records: Sequence[ImageRecord], found: dict[int | str, Path]
     ) -> list[tuple[InputError, int | str]]:
         """Images of which one would get another's photo, as a/0.jpg and b/0.jpg with a mere 0.jpg in the folder."""
-        owners: dict[Path, list[ImageRecord]] = defaultdict(list)
+        records_of_path: dict[Path, list[ImageRecord]] = defaultdict(list)
         for record in records:
             if record.id in found:
-                owners[found[record.id]].append(record)
+                records_of_path[found[record.id]].append(record)
         errors = []
-        for path, sharing in owners.items():
+        for path, sharing in records_of_path.items():
             for record in sharing if len(sharing) > 1 else ():
                 other = sharing[1] if record is sharing[0] else sharing[0]
                 errors.append((self._shared_error(path, record, other), record.id))
@@ -237,11 +237,11 @@ def _files_below(folder: Path) -> Iterable[str]:
     """Paths relative to the folder, of files that are not hidden (macOS leaves ._1.jpg beside those it copies)."""
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link may lead back up
+        resolved = os.path.realpath(parent)
+        if resolved in seen:  # a link may lead back up
             folders.clear()
             continue
-        seen.add(real)
+        seen.add(resolved)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-LOOKED_AT = 65_536  # bytes of a text, and
+READ_BYTES = 65_536  # bytes of a text, and
 RECORDS = 20  # records of a list, that tell what it is
 FILES = 20  # files of a folder that are looked into
 
@@ -57,12 +57,12 @@ def foreign_bytes(data: bytes) -> Foreign | None:
         if data.startswith(signature):
             return Foreign(name, remedy)
     if data.startswith(b"PK\x03\x04"):
-        return _zip(data[:LOOKED_AT])
+        return _zip(data[:READ_BYTES])
     if re.match(rb"\x80[\x02-\x05]|\(dp?[01]|\(lp?[01]", data):
         return Foreign("a Python pickle", FROM_PYTHON)
     if re.match(rb".{7}\x00\{\"", data, re.DOTALL):
         return Foreign("a safetensors file: weights of a model", SEGMENTATIONS)
-    head = data[:LOOKED_AT]
+    head = data[:READ_BYTES]
     if b"\x00" in head:
         return None
     text = head.decode("utf-8-sig", "replace").lstrip()

@@ -30,9 +30,9 @@ from bpr_cli.limits import MAX_PIXELS, MOST_PIXELS
 from bpr_cli.notices import warn_of_input
 
 DEEP = {"PPM", "JPEG2000", "AVIF"}  # formats whose header, as Pillow reads it, does not tell the samples' bits
-TURNS_ITSELF = {"TIFF"}  # formats that decoders turn by themselves, whatever they are asked
+TURNED_BY_DECODER = {"TIFF"}  # formats that decoders turn by themselves, whatever they are asked
 PLAIN = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # modes that Pillow converts to RGB as they look
-UNDECIDED = {
+ORIENTATION_NOTES = {
     "exif": "turned as its EXIF says, though no size tells that the results mean it so "
     "(--orientation stored leaves it as it is stored)",
     "stored": "left as it is stored, though its EXIF turns it and no size tells which of them the results mean "
@@ -108,7 +108,7 @@ def read_image(
     is_turned = is_meant_turned(header, size, instances)
     if is_turned is None:
         is_turned = orientation == "exif"
-        warn_of_input(UNDECIDED[orientation], path)
+        warn_of_input(ORIENTATION_NOTES[orientation], path)
     _check_size(turned_size(header) if is_turned else (header.height, header.width), size, path)
     return _turned(_pixels(data, header, path), header, is_turned)
 
@@ -212,7 +212,7 @@ def _scaled(data: bytes, eight_bits_HWC: NDArray[np.uint8], path: Path) -> NDArr
 
 
 def _turned(image_HWC: NDArray[np.uint8], header: Header, is_turned: bool) -> NDArray[np.uint8]:
-    if header.format not in TURNS_ITSELF:
+    if header.format not in TURNED_BY_DECODER:
         return turn(image_HWC, header.orientation) if is_turned else image_HWC
     if is_turned:
         return image_HWC

@@ -20,7 +20,7 @@ LEAST_TRANSPARENT = 0.01
 LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"}  # formats whose compression makes ripples around a mask
 LOSSY_STEP = 32  # levels that differ by less may be one and the same
 LOSSY_REACH = 9  # px, how wide a window must be all object for its middle to be free of a border's colours
-MANY = 64  # levels of grey, or colours: hardly one for each object
+MOST_LABELS = 64  # levels of grey, or colours: hardly one for each object
 LEVELS = 5  # of a soft mask whose levels lie in bands, at least: fewer may be a trimap
 RAMP_STEP = 1.5  # levels from one band of such a mask to the next, on average
 EDGE = 1 / 8  # of a soft mask's range, at either end: wide areas there are nearly background or nearly object
@@ -123,7 +123,7 @@ def _refuse_several(image: Image.Image, opaque_HW: NDArray[np.bool_]) -> None:
         colours_HW = _packed(np.asarray(image.convert("RGBA")))
     found, counts = np.unique(colours_HW[opaque_HW], return_counts=True)
     others_HW = opaque_HW & (colours_HW != found[counts.argmax()])
-    if 1 < len(found) <= MANY and _is_flat(colours_HW, others_HW):
+    if 1 < len(found) <= MOST_LABELS and _is_flat(colours_HW, others_HW):
         raise _NoMaskError(f"has {len(found)} colours where it is not transparent, an object each it seems")
 
 
@@ -189,14 +189,14 @@ def _grey_foreground(values_HW: NDArray[Any], is_lossy: bool) -> tuple[NDArray[n
         raise _NoMaskError(
             f"holds {_listed(levels[levels > 0])}: objects it seems, or a soft mask of less than its range"
         )
-    if levels[0] > 0 and len(levels) <= MANY and not is_lossy:
+    if levels[0] > 0 and len(levels) <= MOST_LABELS and not is_lossy:
         raise _NoMaskError(f"holds {_listed(levels)}, and no 0 for the background", "Write 0 and 255")
-    if is_lossy or len(levels) > MANY:
+    if is_lossy or len(levels) > MOST_LABELS:
         between_HW = (values_HW > EDGE * full) & (values_HW < (1 - EDGE) * full)
     else:
         between_HW = (values_HW > 0) & (values_HW < top)
-    alike_HW = values_HW // LOSSY_STEP if is_lossy else values_HW
-    if _is_flat(alike_HW, between_HW) and not (len(levels) >= LEVELS and _is_ramp(values_HW, levels, between_HW)):
+    quantised_HW = values_HW // LOSSY_STEP if is_lossy else values_HW
+    if _is_flat(quantised_HW, between_HW) and not (len(levels) >= LEVELS and _is_ramp(values_HW, levels, between_HW)):
         raise _NoMaskError(f"holds {_listed(levels[levels > 0])}, an object each it seems")
     return values_HW > full / 2, not is_lossy
 
@@ -246,12 +246,12 @@ def _is_flat(values_HW: NDArray[Any], where_HW: NDArray[np.bool_]) -> bool:
     if not where_HW.any():
         return False
     beside_HW, above_HW = np.zeros_like(where_HW), np.zeros_like(where_HW)
-    alike = values_HW[:, 1:] == values_HW[:, :-1]
-    beside_HW[:, 1:] |= alike
-    beside_HW[:, :-1] |= alike
-    alike = values_HW[1:] == values_HW[:-1]
-    above_HW[1:] |= alike
-    above_HW[:-1] |= alike
+    is_equal = values_HW[:, 1:] == values_HW[:, :-1]
+    beside_HW[:, 1:] |= is_equal
+    beside_HW[:, :-1] |= is_equal
+    is_equal = values_HW[1:] == values_HW[:-1]
+    above_HW[1:] |= is_equal
+    above_HW[:-1] |= is_equal
     return bool((beside_HW & above_HW)[where_HW].mean() > 0.5)
 
 
@@ -262,8 +262,8 @@ def _is_ramp(values_HW: NDArray[Any], levels: NDArray[Any], where_HW: NDArray[np
     """
     ranks_HW = np.searchsorted(levels, values_HW)
     up = down = distance = 0
-    for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
-        for first, second in ((here, there), (there, here)):
+    for near_part, far_part in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        for first, second in ((near_part, far_part), (far_part, near_part)):
             steps = (ranks_HW[second] - ranks_HW[first])[where_HW[first]]
             up += np.count_nonzero(steps > 0)
             down += np.count_nonzero(steps < 0)

@@ -78,11 +78,11 @@ def _holds(size: Size, extent: tuple[float, float]) -> bool:
 
 def _extent(instances: Iterable[Instance]) -> tuple[float, float]:
     """How far down and right polygons and boxes reach, px."""
-    down = right = 0.0
+    bottom = right = 0.0
     for instance in instances:
         for x, y in _corners(instance):
-            right, down = max(right, x), max(down, y)
-    return down, right
+            right, bottom = max(right, x), max(bottom, y)
+    return bottom, right
 
 
 def _corners(instance: Instance) -> Iterator[tuple[float, float]]:

@@ -43,16 +43,16 @@ def decode_masks(
                 raise
             skipped.append(Skipped(instances=1, lines=(str(error),)))
             continue
-        error_in_doubt = doubt(instance, mask)
-        if error_in_doubt is None:
+        implausible = implausibility(instance, mask)
+        if implausible is None:
             masks[place] = mask
             skipped.append(Skipped(polygons=len(bad), lines=tuple(bad)))
         else:
-            skipped.append(Skipped(instances=1, lines=(str(error_in_doubt),)))
+            skipped.append(Skipped(instances=1, lines=(str(implausible),)))
     return masks, Skipped.joined(skipped)
 
 
-def doubt(instance: Instance, mask: Mask) -> InputError | None:
+def implausibility(instance: Instance, mask: Mask) -> InputError | None:
     """What speaks against a mask being its record's, as an error that says where; None for nothing.
 
     Args:

@@ -216,9 +216,9 @@ def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], networ
         ("of another shape", [_shapes(key, tensors, expected) for key in shared if _differs(key, tensors, expected)]),
         ("not finite", [key for key in shared if not _is_finite(tensors[key].to(expected[key].dtype))]),
     ]
-    told = "; ".join(f"{len(found)} weights {what} ({_first(found)})" for what, found in problems if found)
-    if told:
-        raise InputError(f"not a {network}: {told}", file=path, remedy="Use weights that bpr or the authors wrote")
+    mismatch = "; ".join(f"{len(found)} weights {what} ({_first(found)})" for what, found in problems if found)
+    if mismatch:
+        raise InputError(f"not a {network}: {mismatch}", file=path, remedy="Use weights that bpr or the authors wrote")
 
 
 def _differs(key: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:

@@ -30,13 +30,13 @@ def crop(image: NDArray[np.uint8], boxes: NDArray[np.int64], padding: int = 0) -
     patches = [
         image[y : y + height, x : x + width]
         if 0 <= x <= last_x and 0 <= y <= last_y
-        else _cut_beyond(image, x, y, width, height)
+        else _cut_with_border(image, x, y, width, height)
         for x, y in (boxes[:, :2] - padding).tolist()
     ]
     return np.array(patches, np.uint8).reshape(len(patches), height, width, *image.shape[2:])
 
 
-def _cut_beyond(image: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+def _cut_with_border(image: NDArray[np.uint8], x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
     """The patch whose top left pixel is x, y, the image's edge repeated where it ends."""
     rows = np.clip(np.arange(y, y + height), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(x, x + width), 0, image.shape[1] - 1)

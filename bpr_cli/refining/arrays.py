@@ -71,8 +71,8 @@ def checked_scores(scores: Any, count: int) -> list[float] | None:
         return None
     scores_N = _as_array(scores, "the scores")
     if scores_N.shape != (count,):
-        given = len(scores_N) if scores_N.ndim == 1 else scores_N.shape
-        raise InputError(f"{given} scores for {count} masks", remedy="Give one score a mask")
+        score_shape = len(scores_N) if scores_N.ndim == 1 else scores_N.shape
+        raise InputError(f"{score_shape} scores for {count} masks", remedy="Give one score a mask")
     if count and (scores_N.dtype.kind not in "biuf" or not np.isfinite(scores_N).all()):
         raise InputError("the scores are not all finite numbers", remedy="Give one score a mask")
     return [float(score) for score in scores_N]

@@ -57,8 +57,8 @@ def choose_speed(name: str, models: Sequence[str] = (), **changes: object) -> tu
         blend=speed.blend,
         passes=max(len(speed.models), len(models)),
     )
-    given = {field: value for field, value in changes.items() if value is not None}
-    settings = replace(settings, **given)  # type: ignore[arg-type]
+    overrides = {field: value for field, value in changes.items() if value is not None}
+    settings = replace(settings, **overrides)  # type: ignore[arg-type]
     return models_of_passes(models, settings.passes, speed.models), settings
 
 

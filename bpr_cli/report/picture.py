@@ -65,30 +65,13 @@ class Comparison:
     caption_after: str = ""
 
 
-def before_after(
-    image_HWC: NDArray[np.uint8],
-    before: Mask,
-    after: Mask,
-    truth: Mask | None = None,
-    *,
-    out: Path,
-    caption_before: str = "",
-    caption_after: str = "",
-) -> None:
-    """Write a picture of one instance before and after refinement; for the arguments see `Comparison`.
-
-    Args:
-        out: a .png, .jpg or .jpeg file. It appears whole or not at all.
+def contact_sheet(comparisons: Sequence[Comparison], out: Path) -> None:
+    """Write a picture of several instances, one below the other; it appears whole or not at all.
 
     Raises:
-        InputError: another file ending.
-        ValueError: masks and image differ in size.
+        InputError: the file ends neither in .png nor in .jpg or .jpeg.
+        ValueError: masks and image differ in size, or there are no instances.
     """
-    contact_sheet([Comparison(image_HWC, before, after, truth, caption_before, caption_after)], out)
-
-
-def contact_sheet(comparisons: Sequence[Comparison], out: Path) -> None:
-    """Write a picture of several instances, one below the other; errors as in `before_after`."""
     if not comparisons:
         raise ValueError("there is nothing to show")
     rows = [draw(comparison) for comparison in comparisons]
@@ -153,8 +136,8 @@ def differing_windows(before: Mask, after: Mask, size: int = WINDOW, count: int 
     while len(windows) < count and values_HW.max() > 0:
         y, x = (int(value) for value in np.unravel_index(values_HW.argmax(), values_HW.shape))
         windows.append((x, y, x + side, y + side))
-        apart = 3 * side // 2
-        values_HW[max(0, y - apart + 1) : y + apart, max(0, x - apart + 1) : x + apart] = 0
+        spacing = 3 * side // 2
+        values_HW[max(0, y - spacing + 1) : y + spacing, max(0, x - spacing + 1) : x + spacing] = 0
     return windows
 
 
@@ -200,8 +183,8 @@ class _View:
 
     def photo(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         x1, y1, x2, y2 = self.box_xyxy
-        how = cv2.INTER_CUBIC if self.scale > 1 else cv2.INTER_AREA
-        shown = cv2.resize(image_HWC[y1:y2, x1:x2], (self.width, self.height), interpolation=how)
+        interpolation = cv2.INTER_CUBIC if self.scale > 1 else cv2.INTER_AREA
+        shown = cv2.resize(image_HWC[y1:y2, x1:x2], (self.width, self.height), interpolation=interpolation)
         return np.asarray(shown, np.uint8)
 
     def outline(self, photo_HWC: NDArray[np.uint8], mask: Mask, colour: Colour, truth: Mask | None) -> None:
@@ -278,9 +261,9 @@ def _photo_box(comparison: Comparison) -> Box:
     return left, top, right, bottom
 
 
-def _inside(centre: int, wanted: int, limit: int) -> tuple[int, int]:
-    """A stretch of `wanted` pixels around `centre`, moved into 0..limit; all of it if it is longer."""
-    length = min(wanted, limit)
+def _inside(centre: int, length: int, limit: int) -> tuple[int, int]:
+    """A stretch of `length` pixels around `centre`, moved into 0..limit; all of it if it is longer."""
+    length = min(length, limit)
     start = min(max(0, centre - length // 2), limit - length)
     return start, start + length
 
@@ -304,8 +287,8 @@ def _label(photo_HWC: NDArray[np.uint8], text: str, x: int, y: int) -> None:
     tag = Image.new("RGB", (LABEL_WIDTH, LABEL_HEIGHT), GROUND)
     middle = (LABEL_WIDTH // 2, LABEL_HEIGHT // 2)
     ImageDraw.Draw(tag).text(middle, text, fill=WHITE, font=ImageFont.load_default(15), anchor="mm")
-    room_HWC = photo_HWC[y : y + LABEL_HEIGHT, x : x + LABEL_WIDTH]
-    room_HWC[:] = np.asarray(tag)[: room_HWC.shape[0], : room_HWC.shape[1]]
+    label_HWC = photo_HWC[y : y + LABEL_HEIGHT, x : x + LABEL_WIDTH]
+    label_HWC[:] = np.asarray(tag)[: label_HWC.shape[0], : label_HWC.shape[1]]
 
 
 def _canvas(height: int, width: int) -> NDArray[np.uint8]:

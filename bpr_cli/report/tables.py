@@ -121,10 +121,10 @@ def caption(evaluation: Evaluation) -> str:
     cells = [("AF over ", evaluation.scored.cells)]
     if evaluation.scored_baseline:
         cells = [("AF before over ", evaluation.scored_baseline.cells), ("after over ", evaluation.scored.cells)]
-    return text + "\n" + "; ".join(label + _cells_in_words(each) for label, each in cells)
+    return text + "\n" + "; ".join(label + _cells_text(each) for label, each in cells)
 
 
-def _cells_in_words(cells: ContourCells) -> str:
+def _cells_text(cells: ContourCells) -> str:
     return f"{cells.true_positives} true positives, {cells.empty} of {cells.cells} cells empty"
 
 
@@ -173,9 +173,9 @@ def category_table(evaluation: Evaluation) -> Table:
 
 def category_rows(evaluation: Evaluation) -> list[list[str]]:
     """Name, number of objects, AP, Boundary AP and AF of each class that has objects."""
-    firsts = evaluation.scored_baseline.categories if evaluation.scored_baseline else evaluation.scored.categories
+    scored_before = evaluation.scored_baseline or evaluation.scored
     rows = []
-    for before, after in zip(firsts, evaluation.scored.categories, strict=True):
+    for before, after in zip(scored_before.categories, evaluation.scored.categories, strict=True):
         if not after.truths:
             continue
         cells = []

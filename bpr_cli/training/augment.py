@@ -41,14 +41,14 @@ def turn(
     """
     uniform = draws.uniform.to(images_NHWC.device)
 
-    def pick(chosen: Tensor, changed: Tensor, tensor: Tensor) -> Tensor:
+    def where_drawn(chosen: Tensor, changed: Tensor, tensor: Tensor) -> Tensor:
         return torch.where(chosen.view(-1, *[1] * (tensor.ndim - 1)), changed, tensor)
 
     def apply(tensor: Tensor) -> Tensor:
-        tensor = pick(uniform[:, 0] < 0.5, tensor.flip(2), tensor)
+        tensor = where_drawn(uniform[:, 0] < 0.5, tensor.flip(2), tensor)
         if all_eight:
-            tensor = pick(uniform[:, 1] < 0.5, tensor.flip(1), tensor)
-            tensor = pick(uniform[:, 2] < 0.5, tensor.transpose(1, 2), tensor)
+            tensor = where_drawn(uniform[:, 1] < 0.5, tensor.flip(1), tensor)
+            tensor = where_drawn(uniform[:, 2] < 0.5, tensor.transpose(1, 2), tensor)
         return tensor
 
     return apply(images_NHWC), apply(coarse_NHW), apply(target_NHW)

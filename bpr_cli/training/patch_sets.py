@@ -53,9 +53,9 @@ def read_patch_sets(folders: Sequence[Path]) -> PatchSets:
     settings = [manifest["settings"] for manifest in manifests.values()]
     kinds = sorted({(each["patch_size"], each["padding"]) for each in settings})
     if len(kinds) > 1:
-        told = " and ".join(f"{size} px with a padding of {padding}" for size, padding in kinds)
+        listing = " and ".join(f"{size} px with a padding of {padding}" for size, padding in kinds)
         raise InputError(
-            f"the patches differ in size or padding ({told})",
+            f"the patches differ in size or padding ({listing})",
             file=", ".join(manifests),
             remedy="Extract them with equal settings",
         )
@@ -90,7 +90,7 @@ def _check_listed(folder: Path, manifest: dict[str, Any]) -> None:
     for split, entry in manifest["splits"].items():
         others = [shard.name for shard in list_shards(folder, split) if shard.name not in entry["shards"]]
         if others:
-            told = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+            listing = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
             raise InputError(
-                f"shards are not in the manifest: {told}", file=folder, remedy="Remove them, or extract again"
+                f"shards are not in the manifest: {listing}", file=folder, remedy="Remove them, or extract again"
             )

@@ -140,12 +140,12 @@ def choose_recipe(name: str, start: ModelConfig | None = None, **changes: object
     unknown = sorted(changes.keys() - {field.name for field in fields(Recipe)})
     if unknown:
         raise InputError(f"a recipe has no {', '.join(unknown)}")
-    given = {key: value for key, value in changes.items() if value is not None}
+    overrides = {key: value for key, value in changes.items() if value is not None}
     if start is not None:
-        given = {"network": start.network, "input_size": start.input_size, **given}
-    elif "network" in given and "input_size" not in given:
-        given["input_size"] = INPUT_SIZES.get(str(given["network"]), DEFAULT.input_size)
-    return replace(RECIPES[name], **given)  # type: ignore[arg-type]
+        overrides = {"network": start.network, "input_size": start.input_size, **overrides}
+    elif "network" in overrides and "input_size" not in overrides:
+        overrides["input_size"] = INPUT_SIZES.get(str(overrides["network"]), DEFAULT.input_size)
+    return replace(RECIPES[name], **overrides)  # type: ignore[arg-type]
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -26,7 +26,7 @@ from bpr_cli.training.run_folder import foreign_state, has_begun, load_state
 
 FILE = "run.json"
 DECIDING = ("recipe", "init", "precision", "validate_every", "shards")
-SAID = ("device", "processes", "threads", "save_every", "versions")
+RECORDED_ONLY = ("device", "processes", "threads", "save_every", "versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def open_run(folder: Path, now: dict[str, Any], resume: bool, precision_is_open:
             kind.
     """
     now = json.loads(json.dumps(now))  # as it will be read
-    there = _read(folder)
+    existing = _read(folder)
     if not has_begun(folder):
         return Opened(now, None)
     if not resume:
@@ -114,24 +114,24 @@ def open_run(folder: Path, now: dict[str, Any], resume: bool, precision_is_open:
         )
     state = load_state(folder)
     kept = state.get("run") if state is not None else None
-    if there is None and _is_record(kept):
-        there = {**now, **kept}
-    if there is None:
+    if existing is None and _is_record(kept):
+        existing = {**now, **kept}
+    if existing is None:
         raise InputError(
             "what decided the run there is not recorded", file=folder / FILE, remedy="Choose another -o, or remove it"
         )
     if precision_is_open:
-        now["precision"] = there["precision"]
-    changed = _differences(there, now)
+        now["precision"] = existing["precision"]
+    changed = _differences(existing, now)
     if changed:
         raise InputError(
             f"the run there was made with other settings ({'; '.join(changed)})",
             file=folder,
             remedy="Give the same settings to continue it, or choose another -o",
         )
-    if state is not None and (not _is_record(kept) or _differences(kept, there)):
+    if state is not None and (not _is_record(kept) or _differences(kept, existing)):
         raise foreign_state(folder)
-    return Opened(_brought_up_to_date(there, now, state), state)
+    return Opened(_updated(existing, now, state), state)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -173,17 +173,17 @@ def _is_record(record: object) -> TypeGuard[dict[str, Any]]:
     )
 
 
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def _differences(existing: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of all that decides the weights is another, a text each: "steps 1 -> 2"."""
-    before, after = there["recipe"], now["recipe"]
+    before, after = existing["recipe"], now["recipe"]
     changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in after if before.get(key) != after.get(key)]
-    if _weights(there["init"]) != _weights(now["init"]):
-        changed.append(f"init {_named(there['init'])} -> {_named(now['init'])}")
+    if _weights(existing["init"]) != _weights(now["init"]):
+        changed.append(f"init {_named(existing['init'])} -> {_named(now['init'])}")
     for key in ("precision", "validate_every"):
-        if there.get(key) != now[key]:
-            changed.append(f"{key} {there.get(key)} -> {now[key]}")
-    if there["shards"] != now["shards"]:
-        changed.append(f"patches {_which_shards(there['shards'], now['shards'])}")
+        if existing.get(key) != now[key]:
+            changed.append(f"{key} {existing.get(key)} -> {now[key]}")
+    if existing["shards"] != now["shards"]:
+        changed.append(f"patches {_which_shards(existing['shards'], now['shards'])}")
     return changed
 
 
@@ -195,10 +195,10 @@ def _named(init: Mapping[str, Any] | None) -> str:
     return f"{init.get('model')} ({str(init.get('weights'))[:8]})" if init else "random"
 
 
-def _which_shards(there: list[dict[str, Any]], now: list[dict[str, Any]]) -> str:
-    if len(there) != len(now):
-        return f"{len(there)} -> {len(now)} shards"
-    before, after = next((old, new) for old, new in zip(there, now, strict=True) if old != new)
+def _which_shards(existing: list[dict[str, Any]], now: list[dict[str, Any]]) -> str:
+    if len(existing) != len(now):
+        return f"{len(existing)} -> {len(now)} shards"
+    before, after = next((old, new) for old, new in zip(existing, now, strict=True) if old != new)
     return f"{_shard(before)} -> {_shard(after)}"
 
 
@@ -206,23 +206,21 @@ def _shard(shard: Mapping[str, Any]) -> str:
     return f"{shard.get('file')} ({str(shard.get('sha256'))[:8]})"
 
 
-def _brought_up_to_date(
-    there: Mapping[str, Any], now: Mapping[str, Any], state: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _updated(existing: Mapping[str, Any], now: Mapping[str, Any], state: Mapping[str, Any] | None) -> dict[str, Any]:
     """The record with what else has changed, which is said."""
-    before, after = _flat(there), _flat(now)
+    before, after = _flat(existing), _flat(now)
     changed = [f"{key} {before.get(key)} -> {value}" for key, value in after.items() if before.get(key) != value]
     if not changed:
-        return dict(there)
+        return dict(existing)
     warnings.warn(f"the run goes on with other settings ({'; '.join(changed)})", stacklevel=3)
     change = {"step": state.get("step") if state else 0, "changed": changed}
-    history = there.get("changes")
+    history = existing.get("changes")
     earlier = history if isinstance(history, list) else []
-    return {**there, **{key: now[key] for key in SAID}, "changes": [*earlier, change]}
+    return {**existing, **{key: now[key] for key in RECORDED_ONLY}, "changes": [*earlier, change]}
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """What is said, with each version by itself."""
-    found = {key: record.get(key) for key in SAID}
+    found = {key: record.get(key) for key in RECORDED_ONLY}
     versions = found.pop("versions")
     return {**found, **(versions if isinstance(versions, dict) else {})}

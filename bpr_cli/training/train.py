@@ -54,7 +54,7 @@ def train(
         recipe: network, optimiser, schedule, loss, augmentation.
         init: a model whose weights to begin from: anything that `refine --model` takes.
         device, precision: as in `engines.devices`; with `resume`, "auto" is the precision that the run began in.
-        workers: processes that read patches ahead; None: as `batches.default_workers`.
+        workers: processes that read patches ahead; None: as `loading.default_workers`.
         validate_every, save_every: steps between validations and between saved states.
         resume: continue the run in `out` if there is one.
         tensorboard: also write TensorBoard event files to `out`.

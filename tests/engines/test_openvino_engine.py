@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_no_cache_and_a_warning(network, converted_once, tmp_
 
 
 def test_what_killed_conversions_left_is_removed_and_what_running_ones_write_is_not(network, converted_once, tmp_path):
-    for name, age in (("dead.part", 2 * openvino_engine.LEFT_BEHIND), ("running.part", 0)):
+    for name, age in (("dead.part", 2 * openvino_engine.STALE_AFTER), ("running.part", 0)):
         (tmp_path / name).mkdir()
         then = time.time() - age
         os.utime(tmp_path / name, (then, then))

@@ -20,7 +20,6 @@ from bpr_cli.report.picture import (
     PHOTO_HEIGHT,
     TILE,
     Comparison,
-    before_after,
     contact_sheet,
     differing_windows,
     draw,
@@ -100,7 +99,7 @@ def test_images_of_any_shape_and_empty_masks_are_drawn(size: tuple[int, int]) ->
 def test_the_file_holds_the_picture_in_its_colours(tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"picture{ending}"
     before, after = disk(120, 100, 50), disk(130, 100, 50)
-    before_after(IMAGE, before, after, out=out, caption_before="IoU 84.6", caption_after="IoU 97.0")
+    contact_sheet([Comparison(IMAGE, before, after, None, "IoU 84.6", "IoU 97.0")], out)
     written_HWC = cv2.cvtColor(cv2.imread(str(out)), cv2.COLOR_BGR2RGB)
     drawn_HWC = draw(Comparison(IMAGE, before, after, None, "IoU 84.6", "IoU 97.0"))
     assert np.abs(written_HWC.astype(int) - drawn_HWC).mean() < 2
@@ -116,7 +115,7 @@ def test_a_sheet_stacks_its_instances(tmp_path: Path) -> None:
 
 def test_other_file_endings_and_other_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="PNG or JPEG"):
-        before_after(IMAGE, disk(9, 9, 5), disk(9, 9, 6), out=tmp_path / "picture.gif")
+        contact_sheet([Comparison(IMAGE, disk(9, 9, 5), disk(9, 9, 6))], tmp_path / "picture.gif")
     with pytest.raises(ValueError, match="30x30 image"):
         draw(Comparison(IMAGE, disk(9, 9, 5, 30, 30), disk(9, 9, 6)))
     assert list(tmp_path.iterdir()) == []

@@ -78,6 +78,15 @@ def refine(
             rich_help_panel=PATCHES,
         ),
     ] = 0.4,
+    min_score: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Detections with a score below it stay as they are; they hardly count in any figure.",
+            rich_help_panel=PATCHES,
+        ),
+    ] = 0.0,
     device: Device = "auto",
     precision: Precision = "auto",
     engine: Engine = "auto",
@@ -103,6 +112,7 @@ def refine(
         passes=passes,
         caution=caution,
         batch_size=batch_size,
+        min_score=min_score,
     )
     with collected_warnings() as warned:
         summary = run(

@@ -36,13 +36,14 @@ class Engine(Protocol):
     precision: str
 
     def predict(
-        self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
+        self, images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8], flips: bool = False
     ) -> NDArray[np.float32]:
         """Foreground probability of patches.
 
         Args:
             images_NHWC: (N, S, S, 3) uint8 RGB, S = patch size + 2 padding.
-            masks_NHW: (N, S, S) uint8, coarse masks, 0 or 1.
+            masks: uint8 (N, S, S), coarse masks, 0 or 1; or (N, S, S, 2) for networks that see neighbours, see
+                `input_tensor.prepare`.
             flips: average with the prediction of the mirror image.
 
         Returns:
@@ -92,7 +93,7 @@ def open_engine(
     """Make a network ready for inference.
 
     Args:
-        module: an `HRNetSegmenter`; it is copied, not changed.
+        module: a network of `networks.build`; it is copied, not changed.
         config: what it expects.
         device: where to run it.
         precision: see `devices.autocast_dtype`; or "int8", for OpenVINO alone, whose "auto" takes it where there

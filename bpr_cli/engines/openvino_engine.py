@@ -40,7 +40,7 @@ class OpenVinoEngine:
     """A network made ready for inference by OpenVINO.
 
     Args:
-        module: an `HRNetSegmenter`; it is not changed.
+        module: a network of `networks.build`; it is not changed.
         config: what it expects.
         precision: "auto", "int8", "fp32" or "bf16". "auto" is int8 if there is such a file, else as
             `devices.autocast_dtype`.
@@ -83,19 +83,19 @@ class OpenVinoEngine:
         )
 
     def predict(
-        self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
+        self, images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8], flips: bool = False
     ) -> NDArray[np.float32]:
         """Foreground probability of patches; see `engine.Engine`."""
         if len(images_NHWC) == 0:
             return np.empty((0, self.config.patch_size, self.config.patch_size), np.float32)
-        probabilities = self._run(images_NHWC, masks_NHW)
+        probabilities = self._run(images_NHWC, masks)
         if flips:
-            mirrored = self._run(images_NHWC[:, :, ::-1], masks_NHW[:, :, ::-1])[:, :, ::-1]
+            mirrored = self._run(images_NHWC[:, :, ::-1], masks[:, :, ::-1])[:, :, ::-1]
             return np.asarray((probabilities + mirrored) / 2, np.float32)
         return probabilities
 
-    def _run(self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8]) -> NDArray[np.float32]:
-        inputs = [np.ascontiguousarray(images_NHWC), np.ascontiguousarray(masks_NHW)]
+    def _run(self, images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8]) -> NDArray[np.float32]:
+        inputs = [np.ascontiguousarray(images_NHWC), np.ascontiguousarray(masks)]
         return np.array(self._compiled(inputs)[0], np.float32)  # a copy: OpenVINO uses its memory again
 
 
@@ -116,8 +116,7 @@ def convert(graph: PatchGraph) -> openvino.Model:
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)  # of the tracing that OpenVINO does
         model = openvino.convert_model(graph, example_input=graph.example())
-    side = graph.side
-    model.reshape({0: [-1, side, side, 3], 1: [-1, side, side]})
+    model.reshape({place: [-1, *tensor.shape[1:]] for place, tensor in enumerate(graph.example())})
     return model
 
 

@@ -22,7 +22,7 @@ class PatchGraph(nn.Module):
     Its batch normalisation is folded into the convolutions.
 
     Args:
-        module: an `HRNetSegmenter`; it is copied, not changed.
+        module: a network of `networks.build`; it is copied, not changed.
         config: what it expects.
     """
 
@@ -31,17 +31,17 @@ class PatchGraph(nn.Module):
         self.network = fold_batch_norm(copy.deepcopy(module).cpu().float().eval())
         self.config = config
 
-    def forward(self, images_NHWC: Tensor, masks_NHW: Tensor) -> Tensor:
+    def forward(self, images_NHWC: Tensor, masks: Tensor) -> Tensor:
         """Foreground probability of patches.
 
         Args:
             images_NHWC: (N, S, S, 3) uint8 RGB, S = patch size + 2 padding.
-            masks_NHW: (N, S, S) uint8, coarse masks, 0 or 1.
+            masks: uint8 (N, S, S) or (N, S, S, 2), see `input_tensor.prepare`.
 
         Returns:
             (N, P, P) float32, 0..1, P the patch size.
         """
-        logits = self.network(prepare(images_NHWC, masks_NHW, self.config.input_size))
+        logits = self.network(prepare(images_NHWC, masks, self.config.input_size))
         side, padding = self.side, self.config.padding
         probabilities = torch.softmax(resize_logits(logits, (side, side)), dim=1)[:, FOREGROUND]
         return probabilities[:, padding : side - padding, padding : side - padding]
@@ -54,7 +54,8 @@ class PatchGraph(nn.Module):
     def example(self, batch: int = 2) -> tuple[Tensor, Tensor]:
         """Empty patches of the right shapes, to trace the graph with."""
         shape = (batch, self.side, self.side)
-        return torch.zeros((*shape, 3), dtype=torch.uint8), torch.zeros(shape, dtype=torch.uint8)
+        masks = (*shape, 2) if self.config.sees_neighbours else shape
+        return torch.zeros((*shape, 3), dtype=torch.uint8), torch.zeros(masks, dtype=torch.uint8)
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:

@@ -24,7 +24,7 @@ class TorchEngine:
     """A network made ready for inference on a device.
 
     Args:
-        module: an `HRNetSegmenter`, in evaluation mode; it is copied, not changed.
+        module: a network of `networks.build`, in evaluation mode; it is copied, not changed.
         config: what it expects.
         device: where to run it.
         precision: see `autocast_dtype`.
@@ -57,7 +57,7 @@ class TorchEngine:
         self.recordings = {False: Recording(record), True: Recording(record)}
 
     def predict(
-        self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool = False
+        self, images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8], flips: bool = False
     ) -> NDArray[np.float32]:
         """Foreground probability of patches; see `engine.Engine`.
 
@@ -70,7 +70,7 @@ class TorchEngine:
         while start < len(images_NHWC):
             stop = min(len(images_NHWC), start + (self.max_batch or len(images_NHWC)))
             try:
-                probabilities = self._run(images_NHWC[start:stop], masks_NHW[start:stop], flips)
+                probabilities = self._run(images_NHWC[start:stop], masks[start:stop], flips)
             except RuntimeError as error:
                 self._free_memory(stop - start, error)
                 continue
@@ -79,10 +79,9 @@ class TorchEngine:
         return output
 
     @torch.inference_mode()
-    def _run(self, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8], flips: bool) -> Tensor:
-        images, masks = self._upload(images_NHWC), self._upload(masks_NHW)
-        inputs = prepare(images, masks, self.config.input_size)
-        compute = partial(self._probabilities, size=images.shape[1], flips=flips)
+    def _run(self, images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8], flips: bool) -> Tensor:
+        inputs = prepare(self._upload(images_NHWC), self._upload(masks), self.config.input_size)
+        compute = partial(self._probabilities, size=images_NHWC.shape[1], flips=flips)
         with self._lock:
             return self.recordings[flips].run(compute, inputs).cpu()
 

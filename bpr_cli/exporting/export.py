@@ -175,8 +175,10 @@ def _largest_difference(graph: PatchGraph, run: Run) -> float:
     rng = np.random.default_rng(0)
     largest = 0.0
     for batch in CHECKED_BATCHES:
-        shape = (batch, graph.side, graph.side)
-        images, masks = rng.integers(0, 256, (*shape, 3), np.uint8), rng.integers(0, 2, shape, np.uint8)
+        images, masks = (np.zeros(tensor.shape, np.uint8) for tensor in graph.example(batch))
+        images, masks = rng.integers(0, 256, images.shape, np.uint8), rng.integers(0, 2, masks.shape, np.uint8)
+        if graph.config.sees_neighbours:
+            masks *= np.uint8(255)
         with torch.inference_mode():
             expected = graph(torch.from_numpy(images), torch.from_numpy(masks)).numpy()
         largest = max(largest, float(np.abs(run(images, masks) - expected).max()))

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.network.config import CONFIGS, ModelConfig
-from bpr_cli.network.hrnet import HRNetSegmenter
+from bpr_cli.network import networks
+from bpr_cli.network.config import NETWORKS, ModelConfig
 from bpr_cli.network.zoo import WEIGHTS_FILE, choices, resolve
 
 CONFIG_FILE = "config.json"
@@ -65,7 +65,7 @@ def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, h
             temporary.write_text(config.to_json(), encoding="utf-8")
 
 
-def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") -> tuple[HRNetSegmenter, ModelConfig]:
+def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") -> tuple[nn.Module, ModelConfig]:
     """Load a model: anything that `resolve` takes.
 
     Args:
@@ -81,7 +81,7 @@ def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") 
     """
     path = resolve(name_or_path)
     tensors, config = _tensors_and_config(path)
-    network = _empty_network(config.network)
+    network = networks.empty(config.network)
     expected = network.state_dict()
     _check(tensors, expected, config.network, path)
     converted = {key: tensor.to(device, expected[key].dtype) for key, tensor in tensors.items()}
@@ -125,11 +125,6 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"the model's config is not text ({error})", file=path) from error
-
-
-def _empty_network(name: str) -> HRNetSegmenter:
-    with torch.device("meta"):
-        return HRNetSegmenter(CONFIGS[name])
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -196,13 +191,13 @@ def _deduce_config(tensors: Mapping[str, Tensor], path: Path) -> ModelConfig:
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
 
     def agreeing(name: str) -> int:
-        return sum(shapes.get(key) == value.shape for key, value in _empty_network(name).state_dict().items())
+        return sum(shapes.get(key) == value.shape for key, value in networks.empty(name).state_dict().items())
 
-    agreements = {name: agreeing(name) for name in CONFIGS}
+    agreements = {name: agreeing(name) for name in NETWORKS}
     best = max(agreements, key=lambda name: agreements[name])
     if agreements[best] * 2 < len(tensors):
         raise InputError(
-            "the weights are of no network that bpr knows", file=path, remedy=f"It knows {', '.join(CONFIGS)}"
+            "the weights are of no network that bpr knows", file=path, remedy=f"It knows {', '.join(NETWORKS)}"
         )
     return ModelConfig(network=best, input_size=256 if best == "hrnet-w48" else 128)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -39,16 +40,26 @@ CONFIGS = {
 }
 
 
+UNET = "unet-lite0"
+NETWORKS = (*CONFIGS, UNET)
+# What decides whether a whole object's new mask is kept (`refining.gate.gate_features`): the expected IoU, how sure the
+# network is of the pixels that change, their area gained and lost as shares of the coarse mask's, the logarithm of the
+# object's size in px, the share of them that lies on other detections, and the share of the window that does.
+GATE_FEATURES = ("expected_iou", "sureness", "gained", "lost", "log_side", "changed_on_others", "others")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """What a network expects.
 
     Attributes:
-        network: a name in `CONFIGS`.
+        network: a name in `NETWORKS`.
         input_size: side in pixels to which patches are resized; a multiple of 32.
         patch_size: side in pixels of the patch that is pasted back.
         padding: pixels of context on each side of the patch, shown to the network, not pasted back.
         scheme: how the patches lay that it was trained on (`patches.SCHEMES`); None: not recorded.
+        gate: for models of the object scheme: intercept and weights (GATE_FEATURES) of the logistic regression that
+            says how likely a new mask is the better one. None: all are kept.
 
     Raises:
         InputError: a value is out of range.
@@ -59,10 +70,11 @@ class ModelConfig:
     patch_size: int = 64
     padding: int = 0
     scheme: str | None = None
+    gate: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.network, str) or self.network not in CONFIGS:
-            raise InputError(f"network is {self.network!r}", remedy=f"Choose from {', '.join(CONFIGS)}")
+        if not isinstance(self.network, str) or self.network not in NETWORKS:
+            raise InputError(f"network is {self.network!r}", remedy=f"Choose from {', '.join(NETWORKS)}")
         sizes = {name: getattr(self, name) for name in ("input_size", "patch_size", "padding")}
         for name, value in sizes.items():
             if isinstance(value, bool) or not isinstance(value, int):
@@ -77,6 +89,14 @@ class ModelConfig:
             raise InputError(f"padding is {self.padding}", remedy="Choose 0 or more")
         if self.scheme is not None and self.scheme not in SCHEMES:
             raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
+
+        if self.gate is not None:
+            object.__setattr__(self, "gate", _checked_gate(self.gate))
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether the network takes the other detections beside the coarse mask."""
+        return self.network == UNET
 
     def to_json(self) -> str:
         """The text of config.json."""
@@ -105,3 +125,16 @@ class ModelConfig:
             return cls(**values)
         except InputError as error:
             raise InputError(error.problem, file=file, remedy=error.remedy) from error
+
+
+def _checked_gate(gate: object) -> tuple[float, ...]:
+    count = 1 + len(GATE_FEATURES)
+    if (
+        not isinstance(gate, (list, tuple))
+        or len(gate) != count
+        or not all(isinstance(value, (int, float)) and math.isfinite(value) for value in gate)
+    ):
+        raise InputError(
+            f"gate is {gate!r}", remedy=f"Give {count} numbers: an intercept and {', '.join(GATE_FEATURES)}"
+        )
+    return tuple(map(float, gate))

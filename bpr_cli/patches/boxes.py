@@ -1,4 +1,4 @@
-"""Where the patches lie: boundary scores and the three schemes of boxes."""
+"""Where the patches lie: boundary scores and the schemes of boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.patches.suppression import contour_order, keep_best
 from bpr_cli.patches.window import window_with_ring
 
-SCHEMES = ("dense", "grid", "instance")
+SCHEMES = ("dense", "grid", "instance", "object")
+WHOLE = ("instance", "object")  # schemes of one box that holds the whole mask, resized to what the network takes
+# The object scheme's box: the mask's own, widened on each side by a share of its length and some pixels more, and then
+# so far that no side is shorter than half of the other, or than a few cells of a coarse mask head's grid.
+WIDENED, RIM = 0.2, 3
+SHORTEST_OBJECT = 48  # px
 TIE_ORDERS = ("contour", "raster")
 
 
@@ -43,7 +48,8 @@ def propose_boxes(
         nms_threshold: 0..1; of two boxes whose IoU (before shifting) is above it, only the better one stays.
         scheme: "dense": squares centred on boundary pixels, thinned out by greedy NMS on their score, best
             first; "grid": the cells of a regular grid that hold both classes, row by row; "instance":
-            the mask's own bounding box, whatever its size.
+            the mask's own bounding box, whatever its size; "object": that box widened, so that the object is seen
+            with what lies around it, part of the box perhaps outside the image.
         tie_order: which of equal scores "dense" takes first. "contour" walks along the contour in even
             steps and needs about 20 % fewer patches than "raster", which takes rows from the top.
 
@@ -61,8 +67,9 @@ def propose_boxes(
         raise ValueError(f"scheme {scheme!r}, tie order {tie_order!r}: choose from {SCHEMES}, {TIE_ORDERS}")
     if mask.pixels_HW.size == 0:
         return np.zeros((0, 4), np.int64)
-    if scheme == "instance":
-        return _instance_box(mask)
+    if scheme in WHOLE:
+        box = _instance_box(mask)
+        return _widened(box) if scheme == "object" else box
     if scheme == "grid":
         return _boxes_at(_grid_corners(mask, patch_size).tolist(), mask, patch_size)
     return _boxes_at(_dense_corners(mask, patch_size, nms_threshold, tie_order), mask, patch_size)
@@ -109,6 +116,15 @@ def _instance_box(mask: Mask) -> NDArray[np.int64]:
     tight = crop_mask(mask.pixels_HW, mask.x1, mask.y1, mask.image_height, mask.image_width)
     has_boundary = 0 < tight.area < mask.image_height * mask.image_width
     return np.array([tight.box_xyxy] if has_boundary else [], np.int64).reshape(-1, 4)
+
+
+def _widened(boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Boxes of the object scheme around boxes of the instance scheme."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    wide = sides * (1 + 2 * WIDENED) + 2 * RIM
+    wide = np.maximum(wide, np.maximum(wide[:, ::-1] / 2, SHORTEST_OBJECT))
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.concatenate((np.floor(middle - wide / 2), np.ceil(middle + wide / 2)), axis=1).astype(np.int64)
 
 
 def _boxes_at(corners_xy: Iterable[Sequence[int]], mask: Mask, patch_size: int) -> NDArray[np.int64]:

@@ -46,7 +46,7 @@ class _Batch:
         if not self.parts:
             return
         images = np.concatenate([answer.look.images_NHWC[part] for answer, part in self.parts])
-        masks = np.concatenate([answer.look.masks_NHW[part] for answer, part in self.parts])
+        masks = np.concatenate([answer.look.masks[part] for answer, part in self.parts])
         probabilities = self.predict(images, masks)
         position = 0
         for answer, part in self.parts:
@@ -60,7 +60,7 @@ class _Waiting:
     """What waits for answers, in order, and the bytes of its photos and masks. Looks at one photo follow each other."""
 
     def __init__(self) -> None:
-        self.items: deque[Answer | Refined] = deque()
+        self.items: deque[Answer | Look | Refined] = deque()
         self.bytes = 0
         self._photo_HWC = NO_PHOTO
 
@@ -68,7 +68,7 @@ class _Waiting:
         """What `bytes` would be with one more."""
         return self.bytes + item.mask_bytes + self._bytes_of_new_photo(item)
 
-    def add(self, entry: Answer | Refined) -> None:
+    def add(self, entry: Answer | Look | Refined) -> None:
         """Put one at the end."""
         item = entry.look if isinstance(entry, Answer) else entry
         self.bytes = self.bytes_with(item)
@@ -76,7 +76,7 @@ class _Waiting:
             self._photo_HWC = item.subject.image_HWC
         self.items.append(entry)
 
-    def take(self, left: int = 0) -> Iterator[Answer | Refined]:
+    def take(self, left: int = 0) -> Iterator[Answer | Look | Refined]:
         """Take all but the last `left`."""
         taken = [self.items.popleft() for _ in range(len(self.items) - left)]
         rest = list(self.items)
@@ -99,7 +99,8 @@ def predict_looks(
     patch_size: int,
     batch_size: int,
     most_bytes: int = MOST_BYTES_WAITING,
-) -> Iterator[Answer | Refined]:
+    number: int = 0,
+) -> Iterator[Answer | Look | Refined]:
     """Run the network on batches of `batch_size` patches, filled across looks.
 
     Args:
@@ -108,19 +109,20 @@ def predict_looks(
         patch_size: side of its answers.
         batch_size: patches of a batch.
         most_bytes: photos and masks that may wait for a batch to fill; a single look may exceed it.
+        number: of the pass that the network is for; looks of later passes go by.
 
     Yields:
-        Each look with its answer, and each refined subject as it is, in the order given. A batch goes as it is, not
-        full, when more would wait for it than `most_bytes`, or MOST_WAITING times as many subjects as it has places.
-        So memory is bounded by the batch, `most_bytes` and the largest look, and what makes a batch depends on the
-        looks alone.
+        Each look with its answer, looks of other passes and refined subjects as they are, in the order given. A batch
+        goes as it is, not full, when more would wait for it than `most_bytes`, or MOST_WAITING times as many subjects
+        as it has places. So memory is bounded by the batch, `most_bytes` and the largest look, and what makes a batch
+        depends on the looks alone.
     """
     waiting, batch = _Waiting(), _Batch(predict, batch_size)
     for item in items:
         if batch.parts and waiting.bytes_with(item) > most_bytes:
             batch.run()
             yield from waiting.take()
-        if isinstance(item, Refined):
+        if isinstance(item, Refined) or item.number != number:
             waiting.add(item)
         else:
             count = len(item.boxes)

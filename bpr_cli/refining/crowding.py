@@ -53,7 +53,7 @@ def crowding(masks: Sequence[Mask], scores: Sequence[float | None] | None = None
         is_neighbour = common < SAME * np.minimum(sizes[close], sizes[index])
         # Small neighbours may share cells without sharing pixels.
         for place in np.flatnonzero(~is_neighbour):
-            is_neighbour[place] = not _is_same(masks[index], masks[np.flatnonzero(close)[place]])
+            is_neighbour[place] = not is_same_object(masks[index], masks[np.flatnonzero(close)[place]])
         weights = _relative(likelihoods[close], likelihoods[index])[is_neighbour]
         shares.append(_share_beside(own_HW, others_NHW[is_neighbour], weights))
     return shares
@@ -66,7 +66,8 @@ def _relative(scores: NDArray[np.float64], own: float) -> NDArray[np.float32]:
     return np.clip(scores / own, 0.0, 1.0).astype(np.float32)
 
 
-def _is_same(first: Mask, second: Mask) -> bool:
+def is_same_object(first: Mask, second: Mask) -> bool:
+    """Whether two masks of one image are two tries at one object, or at it and a part of it."""
     return common_pixels(first, second) >= SAME * min(first.area, second.area)
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from bpr_cli import patches
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.network.config import ModelConfig
-from bpr_cli.refining.gate import evidence, needed_evidence
+from bpr_cli.refining.gate import evidence, gate_features, likely_better, needed_evidence
+from bpr_cli.refining.neighbours import CERTAIN, Neighbour, neighbour_levels
 from bpr_cli.refining.settings import RefineSettings
 
 # How far from the coarse boundary a cautious refinement may change pixels: a share of the object's size, the square
@@ -23,6 +24,10 @@ from bpr_cli.refining.settings import RefineSettings
 # objects of less than two patches across; larger ones need no such limit (chosen on training photos; models/LOG.md).
 REACH = 0.08
 REACH_BELOW = 128  # px
+# An object of this size whose boundary has less than this share of other objects beside it (`crowding`) is refined by
+# patches alone: they do as well there or better than with a look at the whole before them (models/LOG.md).
+LARGE = 160  # px, the longer side of its box
+ALONE = 0.1
 NO_PHOTO = np.empty((0, 0, 3), np.uint8)
 # Evidence is looked for in this many patches at most, evenly spread over the mask's: a large mask costs no more.
 EVIDENCE_PATCHES = 16
@@ -37,12 +42,14 @@ class Subject:
         image_HWC: the photo, uint8 RGB; NO_PHOTO once no pass needs it.
         mask: the mask that the input has.
         crowding: share of its boundary that has other objects beside it, 0..1.
+        neighbours: the other detections around it, for networks that see them.
     """
 
     index: int
     image_HWC: NDArray[np.uint8]
     mask: Mask
     crowding: float = 0.0
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +62,9 @@ class Look:
         mask: the mask that this pass starts from: the subject's own in the first one.
         window: that mask around the patches.
         boxes: (N, 4) where the patches lie, x1 y1 x2 y2, without padding; N at least 1.
-        images_NHWC, masks_NHW: uint8 RGB patches and coarse masks (0 or 1), with padding.
+        images_NHWC: uint8 RGB patches, with padding.
+        masks: what the network takes beside them: the coarse masks, for networks that see neighbours with these
+            (`input_tensor.prepare`).
         patch_count: patches of all passes up to this one.
     """
 
@@ -65,7 +74,7 @@ class Look:
     window: patches.Window
     boxes: NDArray[np.int64]
     images_NHWC: NDArray[np.uint8]
-    masks_NHW: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
     patch_count: int
 
     @property
@@ -98,8 +107,12 @@ class Refined:
 
 
 def first_look(subject: Subject, configs: Sequence[ModelConfig], settings: RefineSettings) -> Look | Refined:
-    """What the network of the first pass is shown of a subject; `configs` say what that of each pass expects."""
-    return _take_look(subject, 0, subject.mask, configs, settings, 0)
+    """What the network of the first pass is shown of a subject; `configs` say what that of each pass expects.
+
+    A large object by itself needs no look at the whole before its patches: it starts with the pass after that.
+    """
+    skips_object = len(configs) > 1 and is_object_model(configs[0]) and _is_large_and_alone(subject)
+    return _take_look(subject, int(skips_object), subject.mask, configs, settings, 0)
 
 
 def next_look(
@@ -107,8 +120,9 @@ def next_look(
 ) -> Look | Refined:
     """Merge a network's answer: the next pass's look, or the refined mask after the last one.
 
-    The first pass decides for all whether the photo bears the refinement out; if not, the mask stays as the input has
-    it and no other pass looks.
+    A pass over the whole object keeps its mask only where that is likely better (`gate.likely_better`); patches are
+    looked at after it all the same, unless the object was seen at full resolution. The first pass of patches decides
+    for all that follow whether the photo bears the refinement out; if not, the mask before it stands.
 
     Args:
         look: what the network was shown.
@@ -117,14 +131,35 @@ def next_look(
         settings: where patches lie, blending, caution.
     """
     subject = look.subject
-    merged = _merge(look, probabilities_NPP, settings)
-    if look.number == 0 and is_gated(settings) and not _is_borne_out(look, merged, settings):
-        return Refined(subject.index, subject.mask, subject.mask, look.patch_count)
-    mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
+    merged = _merge(look, probabilities_NPP, configs[look.number], settings)
     number = look.number + 1
+    is_object = is_object_model(configs[look.number])
+    is_first = look.number == 0 or is_object_model(configs[look.number - 1])
+    mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
+    if is_object:
+        if mask.pixels_HW.size == 0 or not _is_likely_better(look, probabilities_NPP, configs[look.number], settings):
+            mask = look.mask
+        if _is_seen_in_full(look):
+            number = len(configs)
+    elif is_first and is_gated(settings) and not _is_borne_out(look, merged, settings):
+        return Refined(subject.index, subject.mask, look.mask, look.patch_count)
     if number == len(configs):
         return Refined(subject.index, subject.mask, mask, look.patch_count)
     return _take_look(subject, number, mask, configs, settings, look.patch_count)
+
+
+def is_object_model(config: ModelConfig) -> bool:
+    """Whether a network looks at whole objects, whatever the scheme of the patches."""
+    return config.scheme == "object"
+
+
+def _scheme_of(config: ModelConfig, settings: RefineSettings) -> str:
+    return "object" if is_object_model(config) else settings.scheme
+
+
+def _is_large_and_alone(subject: Subject) -> bool:
+    x1, y1, x2, y2 = subject.mask.box_xyxy
+    return max(x2 - x1, y2 - y1) >= LARGE and subject.crowding < ALONE
 
 
 def is_gated(settings: RefineSettings) -> bool:
@@ -143,36 +178,74 @@ def _take_look(
 ) -> Look | Refined:
     """Cut a mask's boundary into patches; a mask without boundary is done. The last pass lets go of the photo."""
     config = configs[number]
-    boxes = patches.propose_boxes(mask, config.patch_size, settings.nms_threshold, settings.scheme)
+    scheme = _scheme_of(config, settings)
+    boxes = patches.propose_boxes(mask, config.patch_size, settings.nms_threshold, scheme)
     if len(boxes) == 0:
         return Refined(subject.index, subject.mask, mask, patch_count)
     window = patches.window_around(mask, boxes, config.padding)
     images_NHWC = patches.crop(subject.image_HWC, boxes, config.padding)
-    masks_NHW = window.cut(boxes, config.padding)
-    if settings.scheme == "instance":
-        side = config.patch_size
-        images_NHWC = patches.resize_patches(images_NHWC, side, side, cv2.INTER_LINEAR)
-        masks_NHW = patches.resize_patches(masks_NHW, side, side, cv2.INTER_NEAREST)
+    masks = window.cut(boxes, config.padding)
+    if config.sees_neighbours:
+        levels = neighbour_levels(subject.neighbours, window).cut(boxes, config.padding)
+        masks = np.stack((masks * np.uint8(CERTAIN), levels), axis=-1)
+    if scheme in patches.WHOLE:
+        images_NHWC, masks = _at_network_size(images_NHWC, masks, config)
     if number == len(configs) - 1:
         subject = replace(subject, image_HWC=NO_PHOTO)
-    return Look(subject, number, mask, window, boxes, images_NHWC, masks_NHW, patch_count + len(boxes))
+    return Look(subject, number, mask, window, boxes, images_NHWC, masks, patch_count + len(boxes))
 
 
-def _merge(look: Look, probabilities_NPP: NDArray[np.float32], settings: RefineSettings) -> patches.Window:
+def _at_network_size(
+    images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8], config: ModelConfig
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Crops of whole objects, of any size, at the size that the network takes."""
+    side = config.patch_size
+    if not config.sees_neighbours:
+        images_NHWC = patches.resize_patches(images_NHWC, side, side, cv2.INTER_LINEAR)
+        return images_NHWC, patches.resize_patches(masks, side, side, cv2.INTER_NEAREST)
+    interpolation = cv2.INTER_AREA if max(images_NHWC.shape[1:3]) > side else cv2.INTER_LINEAR
+    images_NHWC = patches.resize_patches(images_NHWC, side, side, interpolation)
+    return images_NHWC, patches.resize_patches(masks, side, side, interpolation)
+
+
+def _merge(
+    look: Look, probabilities_NPP: NDArray[np.float32], config: ModelConfig, settings: RefineSettings
+) -> patches.Window:
     """The look's window with the network's answer put back."""
     weights = None
-    if settings.scheme == "instance":
+    scheme = _scheme_of(config, settings)
+    if scheme in patches.WHOLE:
         ((x1, y1, x2, y2),) = look.boxes.tolist()
         probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
     elif settings.blend == "hann":
         weights = patches.hann_weights(probabilities_NPP.shape[-1])
-    return patches.merge_patches(look.window, look.boxes, probabilities_NPP, weights, _caution(look.mask, settings))
+    caution = patches.PLAIN if scheme == "object" else _caution(look.mask, settings)
+    return patches.merge_patches(look.window, look.boxes, probabilities_NPP, weights, caution)
 
 
 def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
     size = mask.area**0.5
     limited = settings.caution > 0 and size < REACH_BELOW
     return patches.Caution(settings.caution / 2, max(1, round(REACH * size)) if limited else None)
+
+
+def _is_likely_better(
+    look: Look, probabilities_NPP: NDArray[np.float32], config: ModelConfig, settings: RefineSettings
+) -> bool:
+    """Whether a whole object's new mask is better than the one before, as surely as caution asks."""
+    if settings.caution == 0 or config.gate is None:
+        return True
+    coarse_PP = look.masks[0, ..., 0] if config.sees_neighbours else look.masks[0] * np.uint8(CERTAIN)
+    neighbours_PP = look.masks[0, ..., 1] if config.sees_neighbours else np.zeros_like(coarse_PP)
+    x1, y1, x2, y2 = look.mask.box_xyxy
+    features = gate_features(coarse_PP, neighbours_PP, probabilities_NPP[0], max(x2 - x1, y2 - y1))
+    return likely_better(features, config.gate) >= 0.5 + settings.caution / 2
+
+
+def _is_seen_in_full(look: Look) -> bool:
+    """Whether a look at a whole object did not have to shrink it, so that patches would show nothing new."""
+    x1, y1, x2, y2 = look.boxes[0].tolist()
+    return max(x2 - x1, y2 - y1) <= look.images_NHWC.shape[1]
 
 
 def _is_borne_out(look: Look, merged: patches.Window, settings: RefineSettings) -> bool:

@@ -19,7 +19,8 @@ from bpr_cli.network.config import ModelConfig
 from bpr_cli.refining.arrays import checked_image, checked_masks, checked_scores
 from bpr_cli.refining.batches import MOST_BYTES_WAITING, Answer, predict_looks
 from bpr_cli.refining.crowding import crowding
-from bpr_cli.refining.looks import Look, Refined, Subject, first_look, is_gated, next_look
+from bpr_cli.refining.looks import Look, Refined, Subject, first_look, is_gated, is_object_model, next_look
+from bpr_cli.refining.neighbours import Neighbour, find_neighbours
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import NameOrPath, models_of_passes
 from bpr_cli.refining.stream import map_ahead
@@ -28,6 +29,8 @@ from bpr_cli.refining.stream import map_ahead
 # hold 256 patches of W18s at 128 px.
 CPU_BATCH = 32
 GPU_BATCH = 256
+# How far beyond an object's size its patches may show other detections: half a patch with its padding.
+NEIGHBOUR_REACH = 64  # px
 MERGES_AHEAD = 2  # each may hold a photo
 
 STAGES = ("read photo", "decode", "crowding", "cut", "network", "merge", "encode", "write")
@@ -62,7 +65,7 @@ class Refiner:
         self.settings = settings
         self.timing = timing
         for scheme in dict.fromkeys(network.config.scheme for network in networks):
-            if scheme not in (None, settings.scheme):
+            if scheme not in (None, "object", settings.scheme):
                 warnings.warn(
                     f"the model was trained on patches of the {scheme} scheme, and does worse on those of the "
                     f"{settings.scheme} scheme; use --scheme {scheme}",
@@ -128,12 +131,21 @@ class Refiner:
             scores: of each mask, see `crowding`.
         """
         crowded = [0.0] * len(masks)
-        if is_gated(self.settings):
+        if is_gated(self.settings) or is_object_model(self._configs[0]):
             with self.timing("crowding"):
                 crowded = crowding(masks, scores)
-        for index, mask, share in zip(indices, masks, crowded, strict=True):
+        neighbours: list[tuple[Neighbour, ...]] = [()] * len(masks)
+        if any(config.sees_neighbours for config in self._configs):
+            with self.timing("crowding"):
+                neighbours = find_neighbours(masks, scores, NEIGHBOUR_REACH)
+        for index, mask, share, others, score in zip(
+            indices, masks, crowded, neighbours, scores or [None] * len(masks), strict=True
+        ):
+            if score is not None and score < self.settings.min_score:
+                yield Refined(index, mask, mask, 0)
+                continue
             with self.timing("cut"):
-                look = first_look(Subject(index, image_HWC, mask, share), self._configs, self.settings)
+                look = first_look(Subject(index, image_HWC, mask, share, others), self._configs, self.settings)
             yield look
 
     def run(self, looks: Iterable[Look | Refined]) -> Iterator[Refined]:
@@ -143,22 +155,21 @@ class Refiner:
         """
         items: Iterable[Look | Refined] = looks
         with ThreadPoolExecutor(1, "bpr-merge") as merger:
-            for network in self.networks:
+            for number, network in enumerate(self.networks):
                 predict = partial(self._predict, network.engine)
-                answers = predict_looks(items, predict, network.config.patch_size, self.batch_size, MOST_BYTES_WAITING)
+                size = network.config.patch_size
+                answers = predict_looks(items, predict, size, self.batch_size, MOST_BYTES_WAITING, number)
                 items = map_ahead(merger, self._merge, answers, MERGES_AHEAD)
             for item in items:
                 assert isinstance(item, Refined)  # after the last pass there are no looks
                 yield item
 
-    def _predict(
-        self, engine: Engine, images_NHWC: NDArray[np.uint8], masks_NHW: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
+    def _predict(self, engine: Engine, images_NHWC: NDArray[np.uint8], masks: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self.timing("network"):
-            return engine.predict(images_NHWC, masks_NHW, flips=self.settings.flips)
+            return engine.predict(images_NHWC, masks, flips=self.settings.flips)
 
-    def _merge(self, item: Answer | Refined) -> Look | Refined:
-        if isinstance(item, Refined):
+    def _merge(self, item: Answer | Look | Refined) -> Look | Refined:
+        if not isinstance(item, Answer):
             return item
         with self.timing("merge"):
             return next_look(*item, self._configs, self.settings)

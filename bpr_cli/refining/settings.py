@@ -31,6 +31,7 @@ class RefineSettings:
             probability.
         passes: how often the network looks: each further pass takes the refined masks as coarse ones.
         batch_size: patches given to the network at once; None chooses by device.
+        min_score: detections with a score below it are passed on as they came. 0..1.
     """
 
     nms_threshold: float = 0.4
@@ -40,10 +41,12 @@ class RefineSettings:
     caution: float = 0.4
     passes: int = 2
     batch_size: int | None = None
+    min_score: float = 0.0
 
     def __post_init__(self) -> None:
         _check_number("the NMS threshold", self.nms_threshold)
         _check_number("the caution", self.caution)
+        _check_number("the least score", self.min_score)
         _check_integer("passes", self.passes)
         if self.batch_size is not None:
             _check_integer("the batch size", self.batch_size)
@@ -51,6 +54,8 @@ class RefineSettings:
             raise InputError(f"flips is {self.flips!r}", remedy="Give True or False")
         if not 0.0 <= self.nms_threshold < 1.0:
             raise InputError(f"the NMS threshold {self.nms_threshold} is not in 0..1")
+        if not 0.0 <= self.min_score <= 1.0:
+            raise InputError(f"the least score {self.min_score} is not in 0..1")
         if self.scheme not in SCHEMES:
             raise InputError(f"no scheme {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
         if self.blend not in BLENDS:

@@ -19,7 +19,7 @@ from torch import nn
 from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import PathLike, as_path, as_paths
-from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.network import checkpoint, networks
 from bpr_cli.training.distributed import Process, from_leader, joined_process, synchronise_batch_norm
 from bpr_cli.training.loading import default_workers
 from bpr_cli.training.loop import Training, TrainingDivergedError, TrainingSummary
@@ -135,7 +135,7 @@ def _build(recipe: Recipe, init: str | None, process: Process) -> tuple[nn.Modul
             remedy="Choose a multiple with --batch-size",
         )
     torch.manual_seed(recipe.seed)
-    network: nn.Module = hrnet.build(recipe.network)
+    network: nn.Module = networks.build(recipe.network)
     start = None
     if init is not None:
         module, config = checkpoint.load(init)

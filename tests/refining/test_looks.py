@@ -40,7 +40,7 @@ def test_a_network_that_agrees_with_the_coarse_mask_changes_nothing(scheme, blen
     look = look_at(image, frame, ModelConfig(padding=padding), settings)
     assert len(look.boxes) > 0
     assert look.images_NHWC.shape[1:3] == (64 + 2 * padding, 64 + 2 * padding)
-    answer = look.masks_NHW[:, padding : padding + 64, padding : padding + 64].astype(np.float32)
+    answer = look.masks[:, padding : padding + 64, padding : padding + 64].astype(np.float32)
     result = refine(look, answer, settings)
     tolerance = 60 if scheme == "instance" else 0  # the crop is squeezed to 64 px and back
     assert np.count_nonzero(result != frame) <= tolerance

@@ -1,0 +1,28 @@
+"""Every network by its name."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bpr_cli.errors import InputError
+from bpr_cli.network import hrnet
+from bpr_cli.network.config import CONFIGS, NETWORKS, UNET
+from bpr_cli.network.unet import UNetSegmenter
+
+
+def build(name: str) -> nn.Module:
+    """A network with fresh random weights (torch's global generator).
+
+    Raises:
+        InputError: no such network.
+    """
+    if name not in NETWORKS:
+        raise InputError(f"no network {name!r}", remedy=f"Choose from {', '.join(NETWORKS)}")
+    return UNetSegmenter() if name == UNET else hrnet.build(name)
+
+
+def empty(name: str) -> nn.Module:
+    """A network of NETWORKS whose weights have shapes and no memory."""
+    with torch.device("meta"):
+        return UNetSegmenter() if name == UNET else hrnet.HRNetSegmenter(CONFIGS[name])

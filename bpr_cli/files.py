@@ -77,6 +77,12 @@ def ensure_folder(folder: Path) -> None:
         ) from error
 
 
+def refuse_folder(path: Path) -> None:
+    """InputError if a folder stands where a file is to be."""
+    if path.is_dir():
+        raise InputError("a folder is there", file=path, remedy="Remove it, or name another file or folder with -o")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; move it over `path` on success, remove it on any failure.
@@ -84,8 +90,10 @@ def replacing(path: Path) -> Iterator[Path]:
     The file's mode follows the umask. After a power cut there is the former file or the new one, never half of one.
 
     Raises:
+        InputError: a folder is there.
         OSError: the disk is full or the like; its `filename` is `path`, or another file's at fault.
     """
+    refuse_folder(path)
     try:
         with _claimed(path) as temporary:
             mode = temporary.stat().st_mode

@@ -180,3 +180,11 @@ def test_names_with_line_breaks_and_escapes_stay_one_plain_line():
     assert "\n" not in str(error)
     assert "a\\nb\\x1b[31m\\ud800.jpg" in str(error)
     assert len(str(error)) < 150
+
+
+def test_a_folder_in_a_files_place_is_named_before_anything_is_written(tmp_path):
+    (tmp_path / "out.json").mkdir()
+    with pytest.raises(InputError, match="a folder is there") as caught, replacing(tmp_path / "out.json"):
+        pytest.fail("it was to be written")
+    assert caught.value.file == tmp_path / "out.json"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]

@@ -44,7 +44,7 @@ def official_precision(results: Results, truth: Results) -> OfficialPrecision:
         truth: read from a folder of `*_instanceIds.png`.
 
     Raises:
-        InputError: cityscapesscripts is not installed.
+        InputError: cityscapesscripts is not installed, or the truth has labels that it does not know.
     """
     script, instances_of = _script()
     with tempfile.TemporaryDirectory(prefix="bpr-cityscapes-") as folder:
@@ -54,7 +54,8 @@ def official_precision(results: Results, truth: Results) -> OfficialPrecision:
         args.predictionPath, args.quiet = str(Path(folder).resolve()), True
         script.setInstanceLabels(args)
         with contextlib.redirect_stdout(io.StringIO()):
-            matches = script.matchGtWithPreds(predictions, names, instances_of(names, False), args)
+            objects = {key: value for name in names for key, value in _objects(instances_of, name).items()}
+            matches = script.matchGtWithPreds(predictions, names, objects, args)
         labels = list(args.instLabels)
         overlaps = script.args.overlaps
         found = {label: [_class_precision(script, matches, args, label, step) for step in overlaps] for label in labels}
@@ -79,6 +80,16 @@ def _script() -> tuple[Any, Any]:
         # The script calls numpy.in1d, which numpy 2.4 dropped; isin is the same with another name.
         vars(script)["np"] = types.SimpleNamespace(**{**vars(np), "in1d": np.isin})
     return script, instances2dict
+
+
+def _objects(instances_of: Any, name: str) -> Mapping[str, Any]:
+    """An image's true objects, as the script keeps them."""
+    try:
+        return instances_of([name], False)
+    except KeyError as error:
+        raise InputError(
+            f"the label id {error} is none of Cityscapes'", file=name, remedy="Give Cityscapes' own *_instanceIds.png"
+        ) from error
 
 
 def _write_predictions(results: Results, truth: Results, folder: Path) -> list[str]:

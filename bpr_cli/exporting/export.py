@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bpr_cli.engines.devices import INT8
 from bpr_cli.engines.patch_graph import INPUTS, OUTPUT, PatchGraph
 from bpr_cli.errors import InputError, to_install
-from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.files import ensure_folder, refuse_folder, replacing
 from bpr_cli.locks import holding
 from bpr_cli.network.checkpoint import load
 
@@ -116,8 +116,7 @@ def _require(extra: str, packages: tuple[str, ...]) -> None:
 def _written_whole(output: Path) -> Iterator[Path]:
     """A path to write the export to, of the same name, whose files go to `output` if all went well."""
     ensure_folder(output.parent)
-    if output.is_dir():
-        raise InputError("a folder is there", file=output, remedy="Name a file with -o")
+    refuse_folder(output)
     _remove_leftovers(output.parent)
     with (
         tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=output.parent) as temporary,

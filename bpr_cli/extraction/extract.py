@@ -17,7 +17,7 @@ from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.extraction.image_patches import image_patches
 from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
-from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, remove_leftover
+from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, refuse_folder, remove_leftover
 from bpr_cli.formats import read_results
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Skipped
@@ -206,9 +206,11 @@ def _nothing_extracted(settings: ExtractionSettings, gt: Path, has_results: bool
 
 
 def _finished(make: ShardMaker, tasks: Sequence[ShardTask]) -> dict[str, ShardReport]:
-    """Reports of the shards that are done; InputError if they were made from photos that have changed."""
+    """Reports of the shards that are done; InputError if a folder is in a file's place or photos have changed."""
     reports = {}
     for task in tasks:
+        for path in (make.out / f"{task.name}.tar", manifest.report_path(make.out, task.name)):
+            refuse_folder(path)
         report = manifest.finished_shard(make.out, task.name, make.made_from)
         if report is not None:
             make.check_photos(task, report)

@@ -21,8 +21,13 @@ from bpr_cli.errors import InputError
 from bpr_cli.limits import MOST_PIXELS
 
 # Pillow tells of broken files in all of these ways.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, TypeError, KeyError, IndexError, OverflowError)
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, TypeError, KeyError, IndexError, OverflowError),
+    RuntimeError,  # libavif
+)
 
+PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type -> samples of a pixel
+MOST_DEFLATED = 1032  # bytes that one byte of deflated data can stand for, at most
 PNG_START, JPEG_START = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 ORIENTATION = 0x0112  # EXIF and TIFF
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS = 256, 257, 258
@@ -137,7 +142,7 @@ def png_damage(data: bytes) -> str | None:
     """What is wrong with a PNG's chunks; None for a whole PNG and for other files."""
     if not data.startswith(PNG_START):
         return None
-    position = len(PNG_START)
+    position, deflated = len(PNG_START), 0
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
@@ -147,10 +152,23 @@ def png_damage(data: bytes) -> str | None:
         (checksum,) = struct.unpack_from(">I", data, end - 4)
         if is_critical and zlib.crc32(memoryview(data)[position + 4 : end - 4]) != checksum:
             return f"the checksum of its chunk {kind.decode('latin-1')!r} is wrong"
+        if kind == b"IDAT":
+            deflated += length
         if kind == b"IEND":
-            return None
+            return _png_shortage(data, deflated)
         position = end
     return "it ends too early"
+
+
+def _png_shortage(data: bytes, deflated: int) -> str | None:
+    """What is wrong with a PNG whose header states more pixels than this many bytes can hold."""
+    if data[12:16] != b"IHDR" or len(data) < 26:
+        return None  # decoders refuse it
+    width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
+    stated = height * -(-width * bits * PNG_SAMPLES.get(colours, 1) // 8)
+    if stated <= deflated * MOST_DEFLATED:
+        return None
+    return f"its header states {width}x{height} pixels, more than its {deflated} bytes of data can hold"
 
 
 def is_deep_png(data: bytes) -> bool:

@@ -24,9 +24,11 @@ import torch
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.locks import holding
+from bpr_cli.network.checkpoint import CONFIG_FILE
 from bpr_cli.network.zoo import WEIGHTS_FILE
 
 STATE_FILE, LOG_FILE, LOCK_FILE = "last.pt", "log.jsonl", ".lock"
+FILES = (STATE_FILE, LOG_FILE, f"best/{WEIGHTS_FILE}", f"best/{CONFIG_FILE}")  # what a run writes, beside its record
 
 
 @contextmanager

@@ -20,9 +20,9 @@ import torch
 
 import bpr_cli
 from bpr_cli.errors import InputError
-from bpr_cli.files import replacing
+from bpr_cli.files import refuse_folder, replacing
 from bpr_cli.training.recipe import Recipe
-from bpr_cli.training.run_folder import foreign_state, has_begun, load_state
+from bpr_cli.training.run_folder import FILES, foreign_state, has_begun, load_state
 
 FILE = "run.json"
 DECIDING = ("recipe", "init", "precision", "validate_every", "shards")
@@ -102,8 +102,10 @@ def open_run(folder: Path, now: dict[str, Any], resume: bool, precision_is_open:
 
     Raises:
         InputError: a run is there and `resume` is off, it was made with other settings, or its files are of another
-            kind.
+            kind, or folders.
     """
+    for name in (FILE, *FILES):
+        refuse_folder(folder / name)
     now = json.loads(json.dumps(now))  # as it will be read
     existing = _read(folder)
     if not has_begun(folder):
@@ -165,11 +167,12 @@ def _read(folder: Path) -> dict[str, Any] | None:
 def _is_record(record: object) -> TypeGuard[dict[str, Any]]:
     return (
         isinstance(record, dict)
-        and isinstance(record.get("recipe"), dict)
-        and isinstance(record.get("precision"), str)
-        and isinstance(record.get("shards"), list)
+        and record.keys() >= set(DECIDING)
+        and isinstance(record["recipe"], dict)
+        and isinstance(record["precision"], str)
+        and isinstance(record["shards"], list)
         and all(isinstance(shard, dict) for shard in record["shards"])
-        and isinstance(record.get("init"), (dict, type(None)))
+        and isinstance(record["init"], (dict, type(None)))
     )
 
 

@@ -192,3 +192,11 @@ def test_the_output_may_not_lie_in_the_input(made: Made) -> None:
     done = run_bpr("refine", made.results, "-o", made.results / "out", "--images", made.photos, "-q")
     assert done.returncode == 2
     assert not (made.results / "out").exists()
+
+
+def test_a_label_that_cityscapes_does_not_have_is_named_with_its_file(tmp_path: Path) -> None:
+    scene = Scene("a_000000_000000", [(26000, (0, 0, 40, 40)), (51, (60, 0, 90, 40))], [(CAR, 0.9, (0, 0, 40, 40))])
+    made = make(tmp_path, [scene])
+    with pytest.raises(InputError, match="label id 51 is none of Cityscapes'") as caught:
+        run(made)
+    assert Path(str(caught.value.file)).name == "a_000000_000000_gtFine_instanceIds.png"

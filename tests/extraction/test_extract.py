@@ -15,7 +15,7 @@ from bpr_cli import shards
 from bpr_cli.errors import InputError
 from bpr_cli.extraction.extract import extract
 from bpr_cli.extraction.extraction_settings import ExtractionSettings, parse_scales
-from bpr_cli.extraction.manifest import read_manifest
+from bpr_cli.extraction.manifest import read_manifest, write_manifest
 from bpr_cli.extraction.plan import plan_shards
 from bpr_cli.formats import read_results
 from bpr_cli.formats.finding import ImageFinder
@@ -401,3 +401,15 @@ def test_where_nothing_is_left_the_error_says_what_was_left_out(three_photos, tm
             three_photos.images, tmp_path / "gt.json", tmp_path / "out", skip_bad=True,
             settings=ExtractionSettings(corruptions=1), quiet=True,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["train-000000.tar", "train-000000.report.json"])
+def test_a_folder_in_the_place_of_a_shards_file_is_named_before_any_work(three_photos, tmp_path, name):
+    write_manifest(tmp_path, run(three_photos, tmp_path) | {"complete": False})
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="a folder is there") as caught:
+        run(three_photos, tmp_path)
+    assert caught.value.file == tmp_path / name
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

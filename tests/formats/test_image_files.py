@@ -165,3 +165,20 @@ def test_other_kinds_are_read(tmp_path, form):
     (tmp_path / "a").write_bytes(data)
     found = read_image(tmp_path / "a", (240, 320))
     assert np.abs(found.astype(int) - SCENE).mean() < 8
+
+
+def test_a_png_that_states_more_pixels_than_its_data_can_hold_is_refused_before_room_is_made_for_them(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(images, "_decoded", None)
+    data = png(20_000, 20_000, chunk(b"IDAT", zlib.compress(bytes(10_000))), chunk(b"IEND", b""))
+    assert "states 20000x20000 pixels, more than its" in refusal_of(tmp_path / "a.png", data)
+    assert damage(encoded("PNG", np.zeros((3000, 3000, 3), np.uint8), compress_level=9)) is None
+
+
+def test_an_avif_without_its_image_is_refused(tmp_path):
+    try:
+        data = encoded("AVIF")
+    except (OSError, KeyError):
+        pytest.skip("this Pillow does not write it")
+    assert "cannot be decoded" in refusal_of(tmp_path / "a.avif", data.replace(b"iloc", b"free"))

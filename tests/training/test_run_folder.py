@@ -184,3 +184,25 @@ def test_a_state_that_does_not_fit_is_refused_whatever_is_wrong_with_it(begun):
         with pytest.raises((KeyError, TypeError, ValueError, RuntimeError, AttributeError)):
             training.restore(odd)
             pytest.fail(name)
+
+
+@pytest.mark.parametrize("key", ["recipe", "init", "precision", "validate_every", "shards"])
+def test_a_record_or_a_state_that_lacks_what_decides_is_foreign(folder, key):
+    whole = record()
+    lacking = {name: value for name, value in whole.items() if name != key}
+    (folder / "run.json").write_text(json.dumps(lacking))
+    with pytest.raises(InputError, match="no record of a run"):
+        open_again(folder)
+    write_record(folder, whole)
+    save_state(folder, {"run": {name: lacking[name] for name in deciding(whole) if name != key}, "step": 1})
+    with pytest.raises(InputError, match="not one of this run"):
+        open_again(folder)
+
+
+@pytest.mark.parametrize("name", ["run.json", "last.pt", "log.jsonl", "best/model.safetensors", "best/config.json"])
+def test_a_folder_in_the_place_of_a_runs_file_is_named_at_the_start(folder, name):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(InputError, match="a folder is there") as caught:
+        open_again(folder)
+    assert caught.value.file == folder / name

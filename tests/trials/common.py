@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,8 @@ class Attempt:
             cwd=self.folder,
             env=environment,
             start_new_session=True,
+            # Under nohup and in a script's background the trial, and so its children, would ignore it.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.DEVNULL,
             stderr=self.stderr.open("w"),
             text=True,

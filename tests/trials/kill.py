@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 from tests.trials.common import (
@@ -31,6 +32,7 @@ from tests.trials.common import (
 )
 
 KILLS = 15  # of each command
+TRIES = 3  # for each kill, at most
 SEED = 1
 MOST_DELAY = 0.03  # seconds from a moment of writing to the kill
 
@@ -65,10 +67,13 @@ def run(out: Path, scale: float) -> Figures:
 
 
 def kill_command(undisturbed: Undisturbed, count: int, folder: Path) -> Tally:
-    """Kill one command `count` times."""
+    """Kill one command `count` times; what ends before its kill does not count and is tried anew."""
     rng = random.Random(SEED)
     tally = Tally()
-    for number, moment in enumerate(spread(count, rng)):
+    moments = cycle(spread(count, rng))
+    for number, moment in zip(range(TRIES * count), moments, strict=False):
+        if tally.kills == count:
+            break
         with tempfile.TemporaryDirectory(prefix="attempt-", dir=folder) as name:
             attempt = Attempt(Path(name, "run"), folder / "in")
             process = attempt.start(undisturbed.arguments)

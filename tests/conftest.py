@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from bpr_cli import app
 from bpr_cli.extraction.extract import extract
 from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.network import checkpoint, hrnet
 from bpr_cli.network.config import ModelConfig
+from bpr_cli.processes import ENDING_SIGNALS
 
 ROOT = Path(__file__).parent.parent
 
@@ -83,7 +88,35 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_bpr(*arguments: object, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+AS_TESTED = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}  # what is printed does not depend on the terminal
+
+
+def run_bpr(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line from its entry point, in this process: one of its own takes seconds to begin."""
+    said, complained = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(said), redirect_stderr(complained):
+        patched.setattr(sys, "argv", ["bpr", *map(str, arguments)])
+        for name, value in AS_TESTED.items():
+            patched.setenv(name, value)
+        if cwd is not None:
+            patched.chdir(cwd)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                app.main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    code = ended.value.code
+    assert isinstance(code, int)
+    if code - 128 in ENDING_SIGNALS:  # it was meant for the tests
+        raise KeyboardInterrupt
+    return subprocess.CompletedProcess(["bpr", *map(str, arguments)], code, said.getvalue(), complained.getvalue())
+
+
+def run_bpr_process(
+    *arguments: object, cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "bpr_cli", *map(str, arguments)],
@@ -91,6 +124,6 @@ def run_bpr(*arguments: object, cwd: Path | None = None, timeout: float = 120) -
         text=True,
         cwd=cwd,
         timeout=timeout,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **AS_TESTED},
         check=False,
     )

@@ -15,12 +15,22 @@ from pathlib import Path
 import pytest
 
 import bpr_cli
-from tests.conftest import run_bpr
+from tests.conftest import run_bpr, run_bpr_process
 
 
 @pytest.fixture
 def refine_arguments(three_photos, small_model):
-    return ["--images", three_photos.images, "--image-info", three_photos.gt, "--model", small_model, "--quiet"]
+    return [
+        "--images",
+        three_photos.images,
+        "--image-info",
+        three_photos.gt,
+        "--model",
+        small_model,
+        "--speed",
+        "fast",
+        "--quiet",
+    ]
 
 
 @pytest.mark.parametrize("command", ["refine", "extract", "train", "evaluate", "benchmark", "export", "models"])
@@ -43,26 +53,26 @@ def test_help_and_version_answer_without_loading_torch():
 
 def test_the_whole_line_from_photos_to_a_scored_refinement(three_photos, tmp_path):
     data = ["--images", three_photos.images, "--gt", three_photos.gt]
-    extracted = run_bpr(
+    extracted = run_bpr_process(
         "extract", *data, "--results", three_photos.results, "--split-by", "sequence", "--val-fraction", 0.3,
         "-o", tmp_path / "shards", "--processes", 1,
     )  # fmt: skip
     assert extracted.returncode == 0, extracted.stderr
     assert "extract: 100%" in extracted.stderr
-    trained = run_bpr(
+    trained = run_bpr_process(
         "train", "--patches", tmp_path / "shards", "-o", tmp_path / "run", "--steps", 2, "--batch-size", 4,
         "--input-size", 64, "--workers", 0,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
     assert "best at step 2" in trained.stdout
-    refined = run_bpr(
+    refined = run_bpr_process(
         "refine", three_photos.results, "-o", tmp_path / "refined.json", "--images", three_photos.images,
         "--image-info", three_photos.gt, "--model", tmp_path / "run",
     )  # fmt: skip
     assert refined.returncode == 0, refined.stderr
     assert len(json.loads((tmp_path / "refined.json").read_text())) == len(json.loads(three_photos.results.read_text()))
     for command in ("evaluate", "eval"):
-        scored = run_bpr(
+        scored = run_bpr_process(
             command, tmp_path / "refined.json", "--gt", three_photos.gt, "--baseline", three_photos.results
         )  # fmt: skip
         assert scored.returncode == 0, scored.stderr
@@ -72,7 +82,7 @@ def test_the_whole_line_from_photos_to_a_scored_refinement(three_photos, tmp_pat
 def test_defaults_come_from_bpr_toml_and_the_command_line_wins(three_photos, small_model, tmp_path):
     (tmp_path / "bpr.toml").write_text(
         f'images = "{three_photos.images.as_posix()}"\n[refine]\nimage-info = "{three_photos.gt.as_posix()}"\n'
-        f'model = "no-such-model"\nquiet = true\n'
+        f'model = "no-such-model"\nspeed = "fast"\nquiet = true\n'
     )
     failed = run_bpr("refine", three_photos.results, "-o", "out.json", cwd=tmp_path)
     assert failed.returncode == 2

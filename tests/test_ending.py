@@ -97,27 +97,26 @@ def extraction(example, tmp_path_factory):
 
 
 @posix
-@pytest.mark.parametrize(("sent", "to"), [("SIGINT", "all"), ("SIGTERM", "the parent"), ("SIGKILL", "the parent")])
-def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the_same(
-    start, extraction, tmp_path, sent, to
-):
+def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the_same(start, extraction, tmp_path):
     arguments, whole = extraction
     out = tmp_path / "shards"
-    process = start(*arguments, out)
-    wait_until(lambda: list(out.glob("*.report.json")) and list(out.glob(".*.part")))
-    if to == "all":
-        os.killpg(process.pid, getattr(signal, sent))
-    else:
-        process.send_signal(getattr(signal, sent))
-    process.wait(30)
-    wait_until(lambda: not children(process), 10)
-    said = process.communicate()[1]
-    if sent != "SIGKILL":
-        assert process.returncode == 128 + getattr(signal, sent)
-        assert said.startswith("interrupted; ")
-        assert "kept in" in said
-        assert len(said.splitlines()) == 1
-        assert not list(out.glob(".*"))
+    for sent, to in (("SIGINT", "all"), ("SIGTERM", "the parent"), ("SIGKILL", "the parent")):
+        done = len(list(out.glob("*.report.json")))
+        process = start(*arguments, out)
+        wait_until(lambda done=done: len(list(out.glob("*.report.json"))) > done and list(out.glob(".*.part")))
+        if to == "all":
+            os.killpg(process.pid, getattr(signal, sent))
+        else:
+            process.send_signal(getattr(signal, sent))
+        process.wait(30)
+        wait_until(lambda process=process: not children(process), 10)
+        said = process.communicate()[1]
+        if sent != "SIGKILL":
+            assert process.returncode == 128 + getattr(signal, sent), sent
+            assert said.startswith("interrupted; "), sent
+            assert "kept in" in said, sent
+            assert len(said.splitlines()) == 1, sent
+            assert not list(out.glob(".*")), sent
     assert subprocess.run(list(map(str, [*arguments, out])), check=True, stdout=subprocess.DEVNULL).returncode == 0
     assert contents(out) == whole
 

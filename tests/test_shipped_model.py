@@ -17,9 +17,7 @@ from tests.conftest import Example, run_bpr
 def test_the_default_model_improves_real_detections(example: Example, form: str, tmp_path: Path) -> None:
     coarse, refined = getattr(example, form), tmp_path / "refined.json"
 
-    done = run_bpr(
-        "refine", coarse, "-o", refined, "--images", example.images, "--image-info", example.gt, "-q", timeout=300
-    )
+    done = run_bpr("refine", coarse, "-o", refined, "--images", example.images, "--image-info", example.gt, "-q")
 
     assert done.returncode == 0, done.stderr
     evaluation = evaluate(refined, example.gt, coarse, quiet=True)

@@ -17,7 +17,7 @@ from bpr_cli.locks import holding
 from bpr_cli.network.checkpoint import load, save
 from bpr_cli.network.zoo import zoo_folder
 from bpr_cli.refining.refiner import Refiner
-from tests.conftest import run_bpr
+from tests.conftest import run_bpr, run_bpr_process
 from tests.network.seeded import seeded_patches
 
 
@@ -28,7 +28,7 @@ def expected_of(model, images, masks):
 
 def test_onnx_of_any_batch_size(small_model, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    exported = run_bpr("export", "--model", small_model, "-o", tmp_path / "refiner.onnx")
+    exported = run_bpr_process("export", "--model", small_model, "-o", tmp_path / "refiner.onnx")
     assert exported.returncode == 0, exported.stderr
     assert "largest difference from torch" in exported.stdout
     assert exported.stderr == ""
@@ -102,25 +102,38 @@ def test_unknown_formats_and_missing_packages_are_named(small_model, tmp_path, m
         exporting.export(small_model, tmp_path / "refiner.onnx")
 
 
-@pytest.fixture
-def few_patches(monkeypatch):
+@pytest.fixture(scope="module")
+def few_patches():
     """A training set of this project's tests has a few dozen patches."""
     quantizing = pytest.importorskip("bpr_cli.exporting.quantize")
     pytest.importorskip("nncf")
-    monkeypatch.setattr(quantizing, "CALIBRATION_PATCHES", 12)
-    monkeypatch.setattr(quantizing, "CHECKED_PATCHES", 12)
-    return quantizing
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(quantizing, "CALIBRATION_PATCHES", 12)
+        patched.setattr(quantizing, "CHECKED_PATCHES", 12)
+        yield quantizing
 
 
-def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, shard_folder, tmp_path):
-    model = tmp_path / "model"
-    shutil.copytree(zoo_folder() / "davis-fast", model, ignore=shutil.ignore_patterns("int8.*"))
-    before = Refiner.from_pretrained(model, "cpu", engine="openvino")
+def exact_copy(folder):
+    """A model that ships, without its 8-bit form."""
+    shutil.copytree(zoo_folder() / "davis-fast", folder, ignore=shutil.ignore_patterns("int8.*"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def in_8_bits(few_patches, shard_folder, tmp_path_factory):
+    """A model with an 8-bit form of our making, and what that form's export said."""
+    model = exact_copy(tmp_path_factory.mktemp("eight") / "model")
+    return model, exporting.export_int8(model, model / "int8.xml", shard_folder)
+
+
+def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, in_8_bits, shard_folder, tmp_path):
+    plain = exact_copy(tmp_path / "model")
+    before = Refiner.from_pretrained(plain, "cpu", engine="openvino")
     assert before.networks[0].engine.precision != "int8"
     with pytest.raises(InputError, match="no 8-bit form"):
-        Refiner.from_pretrained(model, "cpu", "int8", engine="openvino")
+        Refiner.from_pretrained(plain, "cpu", "int8", engine="openvino")
 
-    exact, rounded = exporting.export_int8(model, model / "int8.xml", shard_folder)
+    model, (exact, rounded) = in_8_bits
     assert abs(exact - rounded) < 0.002
     assert exact > 0.8
     after = Refiner.from_pretrained(model, "cpu")
@@ -134,10 +147,9 @@ def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, shard_fo
         Refiner.from_pretrained(model, "cpu", "int8", engine="torch")
 
 
-def test_an_8_bit_model_of_other_weights_is_refused(few_patches, shard_folder, tmp_path):
+def test_an_8_bit_model_of_other_weights_is_refused(in_8_bits, tmp_path):
     model = tmp_path / "model"
-    shutil.copytree(zoo_folder() / "davis-fast", model, ignore=shutil.ignore_patterns("int8.*"))
-    exporting.export_int8(model, model / "int8.xml", shard_folder)
+    shutil.copytree(in_8_bits[0], model)
     module, config = load(model)
     module.decode_head.conv_seg.bias.data += 1
     save(model, module, config)
@@ -150,6 +162,7 @@ def test_an_8_bit_model_of_other_weights_is_refused(few_patches, shard_folder, t
 
 
 def test_8_bits_that_cost_too_much_are_not_written(few_patches, shard_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(few_patches, "quantize", lambda network, patches: network)  # what is decided comes after it
     monkeypatch.setattr(exporting, "INT8_LOSS", -1.0)
     with pytest.raises(RuntimeError, match="8 bits cost"):
         exporting.export_int8("davis-fast", tmp_path / "int8.xml", shard_folder)

@@ -1,12 +1,19 @@
-"""Locks that die with their process: a killed one leaves none behind."""
+"""Locks that die with their process, and temporary folders that are known by them: a killed process leaves no lock."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+LOCK = ".lock"  # in a temporary folder, held as long as it is in use
+STALE_AFTER = 3600  # seconds after which a temporary folder is a dead process's where there are no locks
 
 if sys.platform == "win32":
     import msvcrt
@@ -49,3 +56,42 @@ def holding(path: Path) -> Iterator[bool | None]:
         yield held
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def temporary_folder(parent: Path, prefix: str = "", suffix: str = "") -> Iterator[Path]:
+    """A new folder in `parent`, removed at the end; what killed processes left of such ones is removed first.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    remove_leftovers(parent, prefix, suffix)
+    while True:
+        folder = parent / f"{prefix}{secrets.token_hex(8)}{suffix}"
+        folder.mkdir()
+        with contextlib.ExitStack() as stack:
+            try:
+                held = stack.enter_context(holding(folder / LOCK))
+            except FileNotFoundError:  # removed, between its making and its locking
+                continue
+            if held is False or not (folder / LOCK).exists():  # being removed
+                continue
+            try:
+                yield folder
+            finally:
+                stack.close()  # Windows removes no open file
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+def remove_leftovers(parent: Path, prefix: str = "", suffix: str = "") -> None:
+    """Remove the temporary folders that killed processes left; never one in use."""
+    for left in parent.glob(f"{prefix}*{suffix}"):
+        with contextlib.suppress(OSError):  # gone, or not ours to remove
+            age = time.time() - left.stat().st_mtime
+            with holding(left / LOCK) as free:
+                is_left = free or (free is None and age > STALE_AFTER)
+                if is_left:
+                    shutil.rmtree(left, ignore_errors=True)
+            if is_left and sys.platform == "win32":  # which removes no open file
+                shutil.rmtree(left, ignore_errors=True)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import secrets
-import shutil
 import tempfile
-import time
 import warnings
 from dataclasses import replace
 from functools import cache
@@ -26,13 +23,14 @@ from torch import nn
 from bpr_cli.engines.devices import INT8, autocast_dtype, precision_name
 from bpr_cli.engines.patch_graph import PatchGraph
 from bpr_cli.errors import InputError
+from bpr_cli.locks import remove_leftovers, temporary_folder
 from bpr_cli.network.checkpoint import hash_weights
 from bpr_cli.network.config import ModelConfig
 
 GRAPH_VERSION = "1"  # counts up when PatchGraph computes something else
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 CONVERTED, WEIGHTS, CHECKSUM = "model.xml", "model.bin", "sha256"
-STALE_AFTER = 3600  # seconds after which an unfinished conversion, a matter of seconds, is a dead process's
+UNFINISHED = ".part"  # folders in the cache that a process is writing
 WEIGHTS_KEY = ["bpr", "weights"]  # where an 8-bit model says which weights it was made of
 
 
@@ -150,6 +148,7 @@ def _converted(module: nn.Module, config: ModelConfig, cache_folder: Path) -> op
 
     It is always one that was written and read: as it comes from the conversion, it rounds in other places.
     """
+    remove_leftovers(cache_folder, suffix=UNFINISHED)
     folder = cache_folder / _key(module, config)
     cached = _read_cached(folder)
     if cached is not None:
@@ -184,20 +183,14 @@ def _write_to_cache(model: openvino.Model, cache_folder: Path, folder: Path) -> 
         OSError: no room, or no right to write there.
     """
     cache_folder.mkdir(parents=True, exist_ok=True)
-    for unfinished in cache_folder.glob("*.part"):
-        if time.time() - unfinished.stat().st_mtime > STALE_AFTER:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    temporary = cache_folder / f"{secrets.token_hex(8)}.part"
-    temporary.mkdir()
-    try:
-        save_graph(model, temporary / CONVERTED)
-        (temporary / CHECKSUM).write_text(_checksum(temporary), encoding="ascii")
+    with temporary_folder(cache_folder, suffix=UNFINISHED) as temporary:
+        made = temporary / "made"
+        made.mkdir()
+        save_graph(model, made / CONVERTED)
+        (made / CHECKSUM).write_text(_checksum(made), encoding="ascii")
         if folder.exists():
             folder.rename(temporary / "broken")
-        temporary.rename(folder)
-        shutil.rmtree(folder / "broken", ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        made.rename(folder)
 
 
 def _written_and_read(model: openvino.Model) -> openvino.Model:

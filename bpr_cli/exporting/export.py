@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +18,12 @@ from bpr_cli.engines.devices import INT8
 from bpr_cli.engines.patch_graph import INPUTS, OUTPUT, PatchGraph
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import ensure_folder, refuse_folder, replacing
-from bpr_cli.locks import holding
+from bpr_cli.locks import LOCK, temporary_folder
 from bpr_cli.network.checkpoint import load
 
 INT8_LOSS = 0.002  # of mean IoU, that 8 bits may cost; the shipped models lose 0.0005
 TOLERANCE = 1e-3  # of a probability: float32 leaves 5e-7 for trained weights, 2e-4 for random ones, bfloat16 7e-3
-TEMPORARY, LOCK = ".export-", ".lock"  # folders of running exports, each with a lock in it
+TEMPORARY = ".export-"  # folders of running exports
 CHECKED_BATCHES = (1, 3)  # two, so that a batch size frozen into the graph is noticed
 
 Run = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
@@ -117,26 +115,13 @@ def _written_whole(output: Path) -> Iterator[Path]:
     """A path to write the export to, of the same name, whose files go to `output` if all went well."""
     ensure_folder(output.parent)
     refuse_folder(output)
-    _remove_leftovers(output.parent)
-    with (
-        tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=output.parent) as temporary,
-        holding(Path(temporary) / LOCK),
-    ):
-        yield Path(temporary) / output.name
+    with temporary_folder(output.parent, TEMPORARY) as temporary:
+        yield temporary / output.name
         # The graph's file last: it makes the export complete.
-        files = [file for file in Path(temporary).iterdir() if file.name != LOCK]
+        files = [file for file in temporary.iterdir() if file.name != LOCK]
         for file in sorted(files, key=lambda file: file.name == output.name):
             with replacing(output.parent / file.name) as last_step:
                 file.replace(last_step)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed exports left; what a running one writes is locked."""
-    for left in folder.glob(f"{TEMPORARY}*"):
-        with holding(left / LOCK) as free:
-            pass
-        if free:
-            shutil.rmtree(left)
 
 
 def _write_onnx(graph: PatchGraph, path: Path) -> Run:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from bpr_cli.engines.engine import open_engine
 from bpr_cli.engines.patch_graph import PatchGraph
 from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
+from bpr_cli.locks import LOCK, holding
 from bpr_cli.network.config import ModelConfig
 from tests.network.seeded import seeded_network, seeded_patches
 
@@ -149,12 +148,15 @@ def test_a_full_disk_leaves_no_cache_and_a_warning(network, converted_once, tmp_
 
 
 def test_what_killed_conversions_left_is_removed_and_what_running_ones_write_is_not(network, converted_once, tmp_path):
-    for name, age in (("dead.part", 2 * openvino_engine.STALE_AFTER), ("running.part", 0)):
-        (tmp_path / name).mkdir()
-        then = time.time() - age
-        os.utime(tmp_path / name, (then, then))
-    openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", cache_folder=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix) == ["running.part"]
+    def open_beside_leftovers():
+        for name in ("dead.part", "running.part"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        with holding(tmp_path / "running.part" / LOCK):
+            openvino_engine.OpenVinoEngine(network, ModelConfig(input_size=64), "fp32", cache_folder=tmp_path)
+        return sorted(path.name for path in tmp_path.iterdir() if path.suffix)
+
+    assert open_beside_leftovers() == ["running.part"]
+    assert open_beside_leftovers() == ["running.part"]  # though nothing is to be converted any more
 
 
 def test_the_cache_and_the_8_bit_form_do_not_ask_how_a_network_was_trained(network):

@@ -13,7 +13,7 @@ import torch
 from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
 from bpr_cli.exporting import export as exporting
-from bpr_cli.locks import holding
+from bpr_cli.locks import LOCK, holding
 from bpr_cli.network.checkpoint import load, save
 from bpr_cli.network.zoo import zoo_folder
 from bpr_cli.refining.refiner import Refiner
@@ -64,7 +64,7 @@ def test_what_a_killed_export_left_is_removed_and_a_running_one_is_let_be(small_
     for name in (".export-dead", ".export-running"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "refiner.bin").write_text("half")
-    with holding(tmp_path / ".export-running" / exporting.LOCK):
+    with holding(tmp_path / ".export-running" / LOCK):
         exporting.export(small_model, tmp_path / "refiner.xml")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".export-running", "refiner.bin", "refiner.xml"]
 
@@ -102,15 +102,18 @@ def test_unknown_formats_and_missing_packages_are_named(small_model, tmp_path, m
         exporting.export(small_model, tmp_path / "refiner.onnx")
 
 
-@pytest.fixture(scope="module")
-def few_patches():
+def take_few_patches(patched):
     """A training set of this project's tests has a few dozen patches."""
     quantizing = pytest.importorskip("bpr_cli.exporting.quantize")
     pytest.importorskip("nncf")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(quantizing, "CALIBRATION_PATCHES", 12)
-        patched.setattr(quantizing, "CHECKED_PATCHES", 12)
-        yield quantizing
+    patched.setattr(quantizing, "CALIBRATION_PATCHES", 12)
+    patched.setattr(quantizing, "CHECKED_PATCHES", 12)
+    return quantizing
+
+
+@pytest.fixture
+def few_patches(monkeypatch):
+    return take_few_patches(monkeypatch)
 
 
 def exact_copy(folder):
@@ -120,10 +123,12 @@ def exact_copy(folder):
 
 
 @pytest.fixture(scope="module")
-def in_8_bits(few_patches, shard_folder, tmp_path_factory):
+def in_8_bits(shard_folder, tmp_path_factory):
     """A model with an 8-bit form of our making, and what that form's export said."""
     model = exact_copy(tmp_path_factory.mktemp("eight") / "model")
-    return model, exporting.export_int8(model, model / "int8.xml", shard_folder)
+    with pytest.MonkeyPatch.context() as patched:
+        take_few_patches(patched)
+        return model, exporting.export_int8(model, model / "int8.xml", shard_folder)
 
 
 def test_an_8_bit_model_beside_the_weights_is_what_refines(few_patches, in_8_bits, shard_folder, tmp_path):

@@ -67,7 +67,7 @@ def test_the_whole_line_from_photos_to_a_scored_refinement(three_photos, tmp_pat
     assert "best at step 2" in trained.stdout
     refined = run_bpr_process(
         "refine", three_photos.results, "-o", tmp_path / "refined.json", "--images", three_photos.images,
-        "--image-info", three_photos.gt, "--model", tmp_path / "run",
+        "--image-info", three_photos.gt, "--model", tmp_path / "run", "--speed", "fast",
     )  # fmt: skip
     assert refined.returncode == 0, refined.stderr
     assert len(json.loads((tmp_path / "refined.json").read_text())) == len(json.loads(three_photos.results.read_text()))

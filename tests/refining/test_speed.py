@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,16 @@ def test_one_pass_takes_one_of_the_default_models():
     assert len(Refiner.from_pretrained(device="cpu", settings=RefineSettings(passes=1)).networks) == 1
 
 
-def test_the_command_takes_a_model_for_each_pass(three_photos, tmp_path):
+@pytest.fixture(scope="module")
+def detections(three_photos, tmp_path_factory):
+    """Those of one photo."""
+    records = json.loads(three_photos.results.read_text())
+    path = tmp_path_factory.mktemp("one") / "results.json"
+    path.write_text(json.dumps([record for record in records if record["image_id"] == records[0]["image_id"]]))
+    return path
+
+
+def test_the_command_takes_a_model_for_each_pass(three_photos, detections, tmp_path):
     common = ["--images", three_photos.images, "--image-info", three_photos.gt, "--quiet"]
     two = ["--model", "davis-fast", "--model", "davis-w18s"]
     for name, options in {
@@ -59,16 +69,16 @@ def test_the_command_takes_a_model_for_each_pass(three_photos, tmp_path):
         "fast first": two,
         "fast last": ["--model", "davis-w18s", "--model", "davis-fast"],
     }.items():
-        done = run_bpr("refine", three_photos.results, "-o", tmp_path / name, *common, *options)
+        done = run_bpr("refine", detections, "-o", tmp_path / name, *common, *options)
         assert done.returncode == 0, done.stderr
     assert len({(tmp_path / name).read_text() for name in ("fast", "fast first", "fast last")}) == 3
-    failed = run_bpr("refine", three_photos.results, "-o", tmp_path / "no", *common, *two, "--passes", 1)
+    failed = run_bpr("refine", detections, "-o", tmp_path / "no", *common, *two, "--passes", 1)
     assert failed.returncode == 2
     assert "2 models for 1 pass" in failed.stderr
     assert not (tmp_path / "no").exists()
 
 
-def test_the_command_follows_the_dial(three_photos, small_model, tmp_path):
+def test_the_command_follows_the_dial(three_photos, detections, small_model, tmp_path):
     common = ["--images", three_photos.images, "--image-info", three_photos.gt, "--model", small_model, "--quiet"]
     written = []
     for name, options in {
@@ -79,7 +89,7 @@ def test_the_command_follows_the_dial(three_photos, small_model, tmp_path):
         "fast": ["--speed", "fast"],
         "as fast": ["--nms-threshold", 0.25, "--no-flips", "--blend", "uniform", "--passes", 1],
     }.items():
-        done = run_bpr("refine", three_photos.results, "-o", tmp_path / name, *common, *options)
+        done = run_bpr("refine", detections, "-o", tmp_path / name, *common, *options)
         assert done.returncode == 0, done.stderr
         written.append((tmp_path / name).read_text())
     assert written[0] == written[1]

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # what the first step would import, once for all children
 
 from bpr_cli.training import loop, train
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.run_folder import RunLog
-from tests.trials.sound_inputs import use_tiny_networks
 
 RECIPE = choose_recipe("default", steps=5, batch_size=2, input_size=32, seed=1)
 
@@ -36,7 +36,6 @@ MOMENTS: dict[str, tuple[Any, str, int, str]] = {
 
 
 def main(shards: Path, out: Path) -> None:
-    use_tiny_networks()  # what is killed is the writing
     in_child(lambda: run(shards, out / "whole", resume=False))
     for name, moment in MOMENTS.items():
         died_of = in_child(lambda moment=moment, name=name: run_and_die(shards, out / name, *moment))

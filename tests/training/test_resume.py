@@ -34,7 +34,7 @@ def train(shards, out, *, resume=False, recipe=None, save_every=1, **options):
 def finished(shard_folder, tmp_path_factory):
     """A run of two steps."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    train(shard_folder, folder)
+    train(shard_folder, folder, precision="fp32")
     return folder
 
 

@@ -7,7 +7,6 @@ authors are read as well, by torch's weights-only reader: nothing in them is eve
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import pickle
 import re
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from bpr_cli.errors import InputError
@@ -56,10 +55,8 @@ def save(path: str | PathLike[str], module: nn.Module, config: ModelConfig, *, h
     weights = path if single else path / WEIGHTS_FILE
     ensure_folder(weights.parent)
     with replacing(weights) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={METADATA_KEY: config.to_json()})
-        except SafetensorError as error:
-            raise OSError(errno.EIO, f"the weights could not be written ({error})", str(weights)) from error
+        # Not its save_file: that writes under a name of its own, which a kill would leave behind.
+        temporary.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: config.to_json()}))
     if not single:
         with replacing(path / CONFIG_FILE) as temporary:
             temporary.write_text(config.to_json(), encoding="utf-8")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -151,3 +154,23 @@ def test_an_unknown_name_and_an_empty_folder_are_answered_with_what_there_is(tmp
     for name in ("no-such-model", tmp_path):
         with pytest.raises(InputError, match="training run"):
             checkpoint.load(name)
+
+
+KILLED_WHILE_WRITING = """
+import resource, signal, sys
+from bpr_cli.network import checkpoint
+module, config = checkpoint.load(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+checkpoint.save(sys.argv[2], module, config)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are POSIX")
+def test_what_a_process_killed_in_the_middle_of_the_weights_left_is_gone_after_the_next_save(small_model, tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, small_model, tmp_path / "new"], check=False)
+    assert killed.returncode == -signal.SIGXFSZ
+    assert list((tmp_path / "new").iterdir())
+    checkpoint.save(tmp_path / "new", *checkpoint.load(small_model))
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["config.json", "model.safetensors"]

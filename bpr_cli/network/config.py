@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from bpr_cli.errors import InputError
-from bpr_cli.patches import SCHEMES
+from bpr_cli.patches import OBJECT, SCHEMES
 
 INPUT_STRIDE = 32  # the coarsest branch: inputs must be a multiple of it
 FORMAT = 1
@@ -57,7 +57,7 @@ class ModelConfig:
         input_size: side in pixels to which patches are resized; a multiple of 32.
         patch_size: side in pixels of the patch that is pasted back.
         padding: pixels of context on each side of the patch, shown to the network, not pasted back.
-        scheme: how the patches lay that it was trained on (`patches.SCHEMES`); None: not recorded.
+        scheme: how the patches lay that it was trained on (`patches.SCHEMES`), or `patches.OBJECT`; None: not recorded.
         gate: for models of the object scheme: intercept and weights (GATE_FEATURES) of the logistic regression that
             says how likely a new mask is the better one. None: all are kept.
 
@@ -87,8 +87,8 @@ class ModelConfig:
             raise InputError(f"patch_size is {self.patch_size}", remedy="Choose 1 or more")
         if self.padding < 0:
             raise InputError(f"padding is {self.padding}", remedy="Choose 0 or more")
-        if self.scheme is not None and self.scheme not in SCHEMES:
-            raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join(SCHEMES)}")
+        if self.scheme is not None and self.scheme not in (*SCHEMES, OBJECT):
+            raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join((*SCHEMES, OBJECT))}")
 
         if self.gate is not None:
             object.__setattr__(self, "gate", _checked_gate(self.gate))

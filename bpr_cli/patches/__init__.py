@@ -8,12 +8,13 @@ centred on pixel (x, y) starts at (x - P // 2, y - P // 2). Beyond the image's b
 pixels, so the border itself is no object boundary.
 """
 
-from bpr_cli.patches.boxes import SCHEMES, TIE_ORDERS, WHOLE, boundary_scores, propose_boxes
+from bpr_cli.patches.boxes import OBJECT, SCHEMES, TIE_ORDERS, WHOLE, boundary_scores, propose_boxes
 from bpr_cli.patches.cutting import crop, resize_patches
 from bpr_cli.patches.merging import PLAIN, Caution, hann_weights, merge_patches
 from bpr_cli.patches.window import Window, window_around
 
 __all__ = [
+    "OBJECT",
     "PLAIN",
     "SCHEMES",
     "TIE_ORDERS",

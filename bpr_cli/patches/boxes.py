@@ -12,8 +12,9 @@ from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.patches.suppression import contour_order, keep_best
 from bpr_cli.patches.window import window_with_ring
 
-SCHEMES = ("dense", "grid", "instance", "object")
-WHOLE = ("instance", "object")  # schemes of one box that holds the whole mask, resized to what the network takes
+SCHEMES = ("dense", "grid", "instance")
+OBJECT = "object"  # the scheme of models that look at whole objects; theirs alone, so not one to choose
+WHOLE = ("instance", OBJECT)  # schemes of one box that holds the whole mask, resized to what the network takes
 # The object scheme's box: the mask's own, widened on each side by a share of its length and some pixels more, and then
 # so far that no side is shorter than half of the other, or than a few cells of a coarse mask head's grid.
 WIDENED, RIM = 0.2, 3
@@ -63,13 +64,13 @@ def propose_boxes(
     """
     if patch_size < 1 or not 0.0 <= nms_threshold <= 1.0:
         raise ValueError(f"patch size {patch_size} or NMS threshold {nms_threshold} is out of range")
-    if scheme not in SCHEMES or tie_order not in TIE_ORDERS:
-        raise ValueError(f"scheme {scheme!r}, tie order {tie_order!r}: choose from {SCHEMES}, {TIE_ORDERS}")
+    if scheme not in (*SCHEMES, OBJECT) or tie_order not in TIE_ORDERS:
+        raise ValueError(f"scheme {scheme!r}, tie order {tie_order!r}: choose from {(*SCHEMES, OBJECT)}, {TIE_ORDERS}")
     if mask.pixels_HW.size == 0:
         return np.zeros((0, 4), np.int64)
     if scheme in WHOLE:
         box = _instance_box(mask)
-        return _widened(box) if scheme == "object" else box
+        return _widened(box) if scheme == OBJECT else box
     if scheme == "grid":
         return _boxes_at(_grid_corners(mask, patch_size).tolist(), mask, patch_size)
     return _boxes_at(_dense_corners(mask, patch_size, nms_threshold, tie_order), mask, patch_size)

@@ -150,11 +150,11 @@ def next_look(
 
 def is_object_model(config: ModelConfig) -> bool:
     """Whether a network looks at whole objects, whatever the scheme of the patches."""
-    return config.scheme == "object"
+    return config.scheme == patches.OBJECT
 
 
 def _scheme_of(config: ModelConfig, settings: RefineSettings) -> str:
-    return "object" if is_object_model(config) else settings.scheme
+    return patches.OBJECT if is_object_model(config) else settings.scheme
 
 
 def _is_large_and_alone(subject: Subject) -> bool:
@@ -219,7 +219,7 @@ def _merge(
         probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
     elif settings.blend == "hann":
         weights = patches.hann_weights(probabilities_NPP.shape[-1])
-    caution = patches.PLAIN if scheme == "object" else _caution(look.mask, settings)
+    caution = patches.PLAIN if scheme == patches.OBJECT else _caution(look.mask, settings)
     return patches.merge_patches(look.window, look.boxes, probabilities_NPP, weights, caution)
 
 

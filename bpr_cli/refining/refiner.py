@@ -16,6 +16,7 @@ from bpr_cli.engines.engine import Engine, Network, open_network
 from bpr_cli.errors import InputError
 from bpr_cli.masks import Mask, crop_mask, to_frame
 from bpr_cli.network.config import ModelConfig
+from bpr_cli.patches import OBJECT
 from bpr_cli.refining.arrays import checked_image, checked_masks, checked_scores
 from bpr_cli.refining.batches import MOST_BYTES_WAITING, Answer, predict_looks
 from bpr_cli.refining.crowding import crowding
@@ -65,7 +66,7 @@ class Refiner:
         self.settings = settings
         self.timing = timing
         for scheme in dict.fromkeys(network.config.scheme for network in networks):
-            if scheme not in (None, "object", settings.scheme):
+            if scheme not in (None, OBJECT, settings.scheme):
                 warnings.warn(
                     f"the model was trained on patches of the {scheme} scheme, and does worse on those of the "
                     f"{settings.scheme} scheme; use --scheme {scheme}",

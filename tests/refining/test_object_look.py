@@ -1,0 +1,68 @@
+"""A look at the whole object: when it is taken, when its mask is kept, and what comes after it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bpr_cli.masks import Mask, crop_mask
+from bpr_cli.network.config import GATE_FEATURES, ModelConfig
+from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
+from bpr_cli.refining.settings import RefineSettings
+
+OBJECT = ModelConfig("unet-lite0", 128, 128, 0, "object")
+PATCHES = ModelConfig()
+SETTINGS = RefineSettings(passes=2)
+HEIGHT, WIDTH = 300, 400
+
+
+def square(side: int, at: int = 40) -> Mask:
+    frame = np.zeros((HEIGHT, WIDTH), np.uint8)
+    frame[at : at + side, at : at + side] = 1
+    return crop_mask(frame, 0, 0, HEIGHT, WIDTH)
+
+
+def look_at(mask: Mask, crowding: float, configs=(OBJECT, PATCHES)) -> Look:
+    look = first_look(Subject(0, np.zeros((HEIGHT, WIDTH, 3), np.uint8), mask, crowding), configs, SETTINGS)
+    assert isinstance(look, Look)
+    return look
+
+
+def gate(intercept: float) -> ModelConfig:
+    return replace(OBJECT, gate=(intercept, *[0.0] * len(GATE_FEATURES)))
+
+
+@pytest.mark.parametrize(("side", "crowding", "number"), [(40, 0.0, 0), (200, 0.0, 1), (200, 0.5, 0)])
+def test_only_large_objects_by_themselves_start_with_patches(side, crowding, number):
+    look = look_at(square(side), crowding)
+    assert look.number == number
+    assert look.masks.ndim == (4 if number == 0 else 3)
+
+
+def test_the_answer_is_put_where_the_box_lies():
+    look = look_at(square(40), 0.0)
+    ((x1, y1, x2, y2),) = look.boxes.tolist()
+    answer = np.zeros((1, 128, 128), np.float32)
+    answer[:, :, 64:] = 1  # the right half of the box
+    refined = next_look(look, answer, (OBJECT, PATCHES), SETTINGS)
+    assert isinstance(refined, Refined)  # seen in full: no patches after it
+    assert refined.mask.box_xyxy == ((x1 + x2) // 2, max(y1, 0), x2, y2)
+
+
+def test_a_mask_that_is_not_likely_better_is_not_kept_and_patches_follow():
+    mask = square(200)
+    answer = np.zeros((1, 128, 128), np.float32)
+    answer[:, 40:80, 40:80] = 1
+    for intercept, kept in ((-3.0, False), (3.0, True)):
+        configs = (gate(intercept), PATCHES)
+        following = next_look(look_at(mask, 0.5, configs), answer, configs, SETTINGS)
+        assert isinstance(following, Look)
+        assert following.number == 1
+        assert (following.mask.area != mask.area) == kept
+
+
+def test_an_object_never_vanishes():
+    mask = square(40)
+    refined = next_look(look_at(mask, 0.0), np.zeros((1, 128, 128), np.float32), (OBJECT, PATCHES), SETTINGS)
+    assert isinstance(refined, Refined)
+    assert refined.mask is mask

@@ -83,7 +83,7 @@ def refine(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Detections with a score below it stay as they are; they hardly count in any figure.",
+            help="Detections with a score below it stay as they are: saves time on files that were not cut.",
             rich_help_panel=PATCHES,
         ),
     ] = 0.0,

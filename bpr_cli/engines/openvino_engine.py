@@ -227,4 +227,4 @@ def _key(module: nn.Module, config: ModelConfig) -> str:
 
 def weights_key(module: nn.Module, config: ModelConfig) -> str:
     """Tells networks apart by their weights and by what they expect; how they were trained does not count."""
-    return hash_weights(module, replace(config, scheme=None).to_json())
+    return hash_weights(module, replace(config, scheme=None, gate=None).to_json())

@@ -91,6 +91,8 @@ def export_int8(model: str | PathLike[str], output: Path, patches: Path) -> tupl
     from bpr_cli.exporting.quantize import mean_iou, quantize, read_patches
 
     module, config = load(model)
+    if config.sees_neighbours:
+        raise InputError("8 bits are for models of patches alone: shards hold no neighbours", remedy="Leave out --int8")
     graph = PatchGraph(module, config).eval()
     calibration, others = read_patches(patches, graph.side)
     with _written_whole(output) as temporary:

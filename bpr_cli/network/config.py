@@ -90,6 +90,8 @@ class ModelConfig:
         if self.scheme is not None and self.scheme not in (*SCHEMES, OBJECT):
             raise InputError(f"scheme is {self.scheme!r}", remedy=f"Choose from {', '.join((*SCHEMES, OBJECT))}")
 
+        if self.scheme == OBJECT and not self.sees_neighbours:
+            raise InputError(f"{self.network} does not look at whole objects", remedy=f"Use {UNET} for it")
         if self.gate is not None:
             object.__setattr__(self, "gate", _checked_gate(self.gate))
 

@@ -235,10 +235,8 @@ def _is_likely_better(
     """Whether a whole object's new mask is better than the one before, as surely as caution asks."""
     if settings.caution == 0 or config.gate is None:
         return True
-    coarse_PP = look.masks[0, ..., 0] if config.sees_neighbours else look.masks[0] * np.uint8(CERTAIN)
-    neighbours_PP = look.masks[0, ..., 1] if config.sees_neighbours else np.zeros_like(coarse_PP)
     x1, y1, x2, y2 = look.mask.box_xyxy
-    features = gate_features(coarse_PP, neighbours_PP, probabilities_NPP[0], max(x2 - x1, y2 - y1))
+    features = gate_features(look.masks[0, ..., 0], look.masks[0, ..., 1], probabilities_NPP[0], max(x2 - x1, y2 - y1))
     return likely_better(features, config.gate) >= 0.5 + settings.caution / 2
 
 

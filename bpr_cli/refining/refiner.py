@@ -62,6 +62,11 @@ class Refiner:
             raise ValueError(f"{len(networks)} networks for {settings.passes} passes")
         if settings.scheme == "instance" and any(network.config.padding for network in networks):
             raise InputError("a model with padding cannot refine by the instance scheme", remedy="Use --scheme dense")
+        if any(is_object_model(network.config) for network in networks[1:]):
+            raise InputError(
+                "a model that looks at whole objects does so in the first pass alone",
+                remedy="Name it first, a model for patches after it (--model crowds-lite0 --model davis-w18s), or --passes 1",
+            )
         self.networks = list(networks)
         self.settings = settings
         self.timing = timing

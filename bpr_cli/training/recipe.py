@@ -142,6 +142,8 @@ def choose_recipe(name: str, start: ModelConfig | None = None, **changes: object
         raise InputError(f"a recipe has no {', '.join(unknown)}")
     overrides = {key: value for key, value in changes.items() if value is not None}
     if start is not None:
+        if start.network not in INPUT_SIZES:
+            raise InputError(f"bpr train cannot go on with a {start.network}", remedy="See examples/tools/object_pass")
         overrides = {"network": start.network, "input_size": start.input_size, **overrides}
     elif "network" in overrides and "input_size" not in overrides:
         overrides["input_size"] = INPUT_SIZES.get(str(overrides["network"]), DEFAULT.input_size)

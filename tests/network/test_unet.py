@@ -52,3 +52,8 @@ def test_engines_agree():
 def test_a_gate_of_another_form_is_refused(gate):
     with pytest.raises(InputError, match="gate is"):
         ModelConfig("unet-lite0", 128, 128, 0, "object", gate)
+
+
+def test_only_networks_that_see_neighbours_look_at_whole_objects():
+    with pytest.raises(InputError, match="does not look at whole objects"):
+        ModelConfig("hrnet-w18-small", scheme="object")

@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bpr_cli.errors import InputError
+from bpr_cli.exporting.export import export_int8
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.network.config import GATE_FEATURES, ModelConfig
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
+from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
+from bpr_cli.training.recipe import choose_recipe
 
 OBJECT = ModelConfig("unet-lite0", 128, 128, 0, "object")
 PATCHES = ModelConfig()
@@ -66,3 +70,35 @@ def test_an_object_never_vanishes():
     refined = next_look(look_at(mask, 0.0), np.zeros((1, 128, 128), np.float32), (OBJECT, PATCHES), SETTINGS)
     assert isinstance(refined, Refined)
     assert refined.mask is mask
+
+
+def test_the_shipped_model_looks_first_or_not_at_all():
+    with pytest.raises(InputError, match="in the first pass alone"):
+        Refiner.from_pretrained("crowds-lite0")
+    with pytest.raises(InputError, match="in the first pass alone"):
+        Refiner.from_pretrained(["davis-fast", "crowds-lite0"])
+
+
+def test_the_shipped_model_refines_with_patches_after_it():
+    refiner = Refiner.from_pretrained(["crowds-lite0", "davis-fast"])
+    frame = np.zeros((1, HEIGHT, WIDTH), np.uint8)
+    frame[0, 40:240, 60:150] = 1
+    photo = np.full((HEIGHT, WIDTH, 3), 60, np.uint8)
+    photo[50:230, 70:140] = (200, 120, 40)  # the object is smaller than its mask
+    others = np.zeros_like(frame)
+    others[0, 60:240, 150:240] = 1  # so it stands beside another one
+    refined, _ = refiner.refine(photo, np.concatenate((frame, others)))
+    truth = np.zeros((HEIGHT, WIDTH), bool)
+    truth[50:230, 70:140] = True
+
+    def iou(mask):
+        return (truth & (mask > 0)).sum() / (truth | (mask > 0)).sum()
+
+    assert iou(refined) > iou(frame[0]) + 0.05
+
+
+def test_what_cannot_train_or_round_it_says_so(tmp_path):
+    with pytest.raises(InputError, match="cannot go on with a unet-lite0"):
+        choose_recipe("default", start=OBJECT)
+    with pytest.raises(InputError, match="shards hold no neighbours"):
+        export_int8("crowds-lite0", tmp_path / "int8.xml", tmp_path)

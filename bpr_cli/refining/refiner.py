@@ -65,7 +65,7 @@ class Refiner:
         if any(is_object_model(network.config) for network in networks[1:]):
             raise InputError(
                 "a model that looks at whole objects does so in the first pass alone",
-                remedy="Name it first, a model for patches after it (--model crowds-lite0 --model davis-w18s), or --passes 1",
+                remedy="Name one for patches after it: --model crowds-lite0 --model davis-w18s; or use --passes 1",
             )
         self.networks = list(networks)
         self.settings = settings

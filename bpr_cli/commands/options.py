@@ -25,6 +25,7 @@ EngineName = Literal["auto", "torch", "openvino", "cuda-graphs"]
 SpeedName = Literal["fast", "balanced", "best"]
 BlendName = Literal["uniform", "hann"]
 SchemeName = Literal["dense", "grid", "instance"]
+MaskFormName = Literal["same", "rle", "polygons"]
 BELOW_ONE = 0.99  # largest value of shares that must not reach 1
 
 

@@ -18,6 +18,7 @@ from bpr_cli.commands.options import (
     Flips,
     ImageInfo,
     Images,
+    MaskFormName,
     MaxPixels,
     Models,
     NmsThreshold,
@@ -59,6 +60,13 @@ def refine(
         list[Path] | None,
         typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
     ] = None,
+    masks: Annotated[
+        MaskFormName,
+        typer.Option(
+            help="How masks are written in COCO JSON: same as the input has them, all as RLE, or all as polygons.",
+            rich_help_panel=INPUT,
+        ),
+    ] = "same",
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
@@ -128,6 +136,7 @@ def refine(
             engine=engine,
             orientation=orientation,
             max_pixels=max_pixels,
+            mask_form=masks,
             skip_bad=skip_bad,
             quiet=quiet,
         )

@@ -69,7 +69,7 @@ def read_inputs(
         truth = with_coco_classes(truth)
 
     def detections(path: Path) -> Results:
-        found = read_results(path, skip_bad=skip_bad)
+        found = read_results(path, max_pixels, skip_bad=skip_bad)
         unusable.extend(found.skipped.lines)
         if info is not None:
             found = coco.with_image_info(found, info)

@@ -128,8 +128,8 @@ def extract(
             "there is nothing to extract without results",
             remedy="Give --results, or --corruptions to make coarse masks",
         )
-    truth = read_results(gt, skip_bad=skip_bad)
-    detections = [read_results(path, skip_bad=skip_bad) for path in results]
+    truth = read_results(gt, max_pixels, skip_bad=skip_bad, images=images)
+    detections = [read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in results]
     ensure_folder(out)
     description = manifest.describe(settings, gt, results)
     make = ShardMaker(images, out, settings, manifest.digest(description), max_pixels, skip_bad)

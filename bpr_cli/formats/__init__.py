@@ -2,47 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import cityscapes, coco
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
-from bpr_cli.formats.records import Results
+from bpr_cli.formats.json_files import load
+from bpr_cli.formats.records import MaskForm, ReadOptions, Results
 from bpr_cli.formats.rle import RLE
 from bpr_cli.limits import MAX_PIXELS
 
-__all__ = ["check_output", "read_results", "write_results"]
+__all__ = ["check_output", "read_results", "with_masks_as", "write_results"]
 
 
-def read_results(path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False) -> Results:
+class JsonFormat(NamedTuple):
+    """A format of JSON files: whether a document is of it, and how it is read."""
+
+    matches: Callable[[Any], bool]
+    read: Callable[[Any, Path, ReadOptions], Results]
+
+
+class FolderFormat(NamedTuple):
+    """A format of folders: whether a folder is of it, and how it is read."""
+
+    matches: Callable[[Path], bool]
+    read: Callable[[Path, ReadOptions], Results]
+
+
+# The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
+JSON_FORMATS: tuple[JsonFormat, ...] = ()
+FOLDER_FORMATS: tuple[FolderFormat, ...] = (
+    FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
+    FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
+)
+
+
+def read_results(
+    path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False, images: Path | None = None
+) -> Results:
     """Read results or ground truth; the format is seen from the content.
 
     Args:
-        path: a COCO or LVIS JSON file, or a Cityscapes folder.
-        max_pixels: larger images of instance ids, which are decoded here, are refused.
-        skip_bad: of a JSON file, leave out what cannot be used, and name it in `Results.skipped`.
+        path: a file or a folder (examples/FORMATS.md).
+        max_pixels: larger images are refused.
+        skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
+        images: folder of the photos, for formats that need their sizes; None: where the format has them.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.
     """
+    options = ReadOptions(skip_bad, max_pixels, images)
+    if path.is_dir():
+        return _read_folder(path, options)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         raise InputError("this is an image", file=path, remedy="Give its masks with --mask, or a COCO JSON file")
-    if not path.is_dir():
-        return coco.read(path, skip_bad=skip_bad)
-    if cityscapes.is_folder_of_truth(path):
-        return cityscapes.read_truth(path, max_pixels)
-    is_cityscapes = any(cityscapes.image_name(file.name) for file in path.rglob("*.txt"))
-    if not is_cityscapes and (found := foreign_folder(path)):
+    document = load(path)
+    for json_format in JSON_FORMATS:
+        if json_format.matches(document):
+            return json_format.read(document, path, options)
+    return coco.read(document, path, options)
+
+
+def _read_folder(path: Path, options: ReadOptions) -> Results:
+    for folder_format in FOLDER_FORMATS:
+        if folder_format.matches(path):
+            return folder_format.read(path, options)
+    if found := foreign_folder(path):
         raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)
-    if cityscapes.is_folder_of_results(path):
-        return cityscapes.read_results(path)
     raise InputError(
         "the folder holds neither Cityscapes results (*.txt) nor ground truth (*_instanceIds.png)",
         file=path,
         remedy="Give such a folder, or a COCO JSON file",
     )
+
+
+def with_masks_as(results: Results, form: MaskForm) -> Results:
+    """The results, to be written with masks of a form; InputError where their format knows but its own."""
+    if form == "same":
+        return results
+    if not isinstance(results.source, coco.CocoFile):
+        raise InputError(
+            f"masks are written here as they were read, not as {form}",
+            file=results.path,
+            remedy="Leave out --masks, or give a COCO JSON file",
+        )
+    return replace(results, source=replace(results.source, form=form))
 
 
 def check_output(results: Results, out: Path) -> None:

@@ -24,9 +24,8 @@ from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.image_files import BROKEN, check_pixels, damage, open_image, read_bytes
 from bpr_cli.formats.images import image_size
 from bpr_cli.formats.mask_images import mask_file
-from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
+from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, ReadOptions, Results
 from bpr_cli.formats.rle import RLE, encode_rle
-from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import crop_mask
 from bpr_cli.notices import warn_of_input
 
@@ -155,7 +154,7 @@ def image_name(file_name: str) -> str | None:
     return found[0] if found else None
 
 
-def read_results(folder: Path) -> Results:
+def read_results(folder: Path, _: ReadOptions) -> Results:
     """Read a folder of results; instances are in the order of the text files' names, then of their lines.
 
     Raises:
@@ -270,11 +269,11 @@ def _size(instances: Sequence[Instance]) -> tuple[int | None, int | None]:
     return image_size(instances[0].segmentation) if instances else (None, None)
 
 
-def read_truth(folder: Path, max_pixels: int = MAX_PIXELS) -> Results:
+def read_truth(folder: Path, options: ReadOptions) -> Results:
     """Read ground truth: objects of the scored classes; groups are crowds.
 
     Raises:
-        InputError: an instance image that cannot be read or named, or is larger than `max_pixels`.
+        InputError: an instance image that cannot be read or named, or is larger than `options.max_pixels`.
     """
     entries = []
     paths: dict[int | str, Path] = {}
@@ -285,7 +284,7 @@ def read_truth(folder: Path, max_pixels: int = MAX_PIXELS) -> Results:
             problem = "the file's name tells no image" if name is None else f"the image has another file, {paths[name]}"
             raise InputError(problem, file=path, remedy="Keep Cityscapes' own names, each image once")
         paths[name] = path
-        ids_HW = _ids(path, max_pixels)
+        ids_HW = _ids(path, options.max_pixels)
         height, width = ids_HW.shape
         instances: list[Instance] = []
         for number in np.unique(ids_HW).tolist():

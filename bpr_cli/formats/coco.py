@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,36 +9,35 @@ from pathlib import Path
 from typing import Any
 
 from bpr_cli.errors import InputError
-from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.fields import as_category, as_id, as_side, described, differing_kinds, is_finite
-from bpr_cli.formats.foreign import Foreign, foreign_bytes, foreign_object, foreign_records
-from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results, Skipped
+from bpr_cli.formats.foreign import foreign_object, foreign_records
+from bpr_cli.formats.json_files import check_output, dump, load, refuse
+from bpr_cli.formats.outlines import mask_polygons
+from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, MaskForm, ReadOptions, Results, Skipped
 from bpr_cli.formats.rle import RLE, decode_rle, rle_size
 from bpr_cli.masks import bbox_xywh
 
 RESULTS, DATASET = "coco-results", "coco-dataset"
-WRITE_AGAIN = "Write the file again"
 NAMED = 5  # keys of an unknown object named in an error
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """The parsed file: fields that are not ours stay as they were."""
+    """The parsed file: fields that are not ours stay as they were.
+
+    Attributes:
+        path: where it was read.
+        document: the list of results, or the dataset.
+        form: of the masks that are written.
+    """
 
     path: Path
     document: list[Any] | dict[str, Any]
+    form: MaskForm = "same"
 
     def check_output(self, out: Path) -> None:
-        """Make sure that `write` could write there.
-
-        Raises:
-            InputError: `out` is the input itself or a folder, or its folder cannot be made or written to.
-        """
-        if out.exists() and out.samefile(self.path):
-            raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
-        if out.is_dir():
-            raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
-        ensure_folder(out.parent)
+        """See `json_files.check_output`."""
+        check_output(self.path, out, self.document)
 
     def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
         """See `records.Source`. `bbox` and `area`, where a record has them, follow the new mask."""
@@ -47,32 +45,29 @@ class CocoFile:
         document = self.document
         records = document if isinstance(document, list) else document["annotations"]
         updated = [
-            record if rle is None else _with_mask(record, rle)
+            record if rle is None else _with_mask(record, rle, self.form)
             for record, rle in zip(records, segmentations, strict=True)
         ]
         try:
-            # Many times as fast as json.dump, which writes in Python.
-            text = json.dumps(updated if isinstance(document, list) else {**document, "annotations": updated})
+            dump(updated if isinstance(document, list) else {**document, "annotations": updated}, out)
         except RecursionError as error:
             raise InputError("a record is nested too deeply to be written", file=self.path) from error
-        with replacing(out) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
 
 
-def read(path: Path, *, skip_bad: bool = False) -> Results:
+def read(document: Any, path: Path, options: ReadOptions) -> Results:
     """Read a COCO results list or dataset dict; which of them is seen from the content.
 
     Args:
-        path: the file.
-        skip_bad: leave out images and records that cannot be used, and name them in `Results.skipped`.
+        document: as `json_files.load` gives it.
+        path: the file, for error messages.
+        options: `skip_bad` leaves out images and records that cannot be used.
 
     Raises:
-        InputError: not JSON, neither of the two, or a record that cannot be used; names file, image id, index.
+        InputError: neither of the two, or a record that cannot be used; names file, image id, index.
     """
-    document = _parse(path)
-    bad: list[Skipped] | None = [] if skip_bad else None
+    bad: list[Skipped] | None = [] if options.skip_bad else None
     if isinstance(document, list):
-        _refuse(foreign_records(document), path)
+        refuse(foreign_records(document), path)
         instances = _instances(document, path, bad)
         images = _images_of_results(instances, path)
         grouped = _group(images, instances)
@@ -80,7 +75,7 @@ def read(path: Path, *, skip_bad: bool = False) -> Results:
         return Results(path, RESULTS, grouped, len(document), {}, CocoFile(path, document), skipped=skipped)
     if isinstance(document, dict) and isinstance(document.get("images"), list):
         return _dataset(document, path, bad)
-    _refuse(foreign_object(document) if isinstance(document, dict) else None, path)
+    refuse(foreign_object(document) if isinstance(document, dict) else None, path)
     found = described(document)
     if isinstance(document, dict):
         found = f"an object with {', '.join(key[:40] for key in list(document)[:NAMED]) or 'nothing in it'}"
@@ -96,7 +91,7 @@ def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) ->
     if not isinstance(annotations, list):
         problem = "there are no annotations" if annotations is None else "annotations is not a list"
         raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
-    _refuse(foreign_records(annotations), path)
+    refuse(foreign_records(annotations), path)
     images = _images_of_dataset(document["images"], path, bad)
     categories, frequencies, synsets = _categories(document, path)
     if frequencies:
@@ -112,51 +107,6 @@ def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) ->
         synsets,
         Skipped.joined(bad or ()),
     )
-
-
-def _refuse(found: Foreign | None, path: Path) -> None:
-    if found is not None:
-        raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)
-
-
-def _parse(path: Path) -> Any:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
-    if not data or data.isspace():
-        raise InputError("not valid JSON (line 1, column 1: the file is empty)", file=path, remedy=WRITE_AGAIN)
-    try:
-        # Bytes: a byte order mark and UTF-16, as PowerShell writes it, are understood.
-        return json.loads(data, object_pairs_hook=_object)
-    except _DuplicateKeyError as error:
-        key = described(error.args[0])
-        raise InputError(f"an object has the key {key} twice", file=path, remedy="Keep one of them") from error
-    except json.JSONDecodeError as error:
-        _refuse(foreign_bytes(data), path)
-        cut = not error.doc[error.pos :].strip() or error.msg.startswith("Unterminated string")
-        raise InputError(
-            f"not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})",
-            file=path,
-            remedy="The file ends too early: copy or download it again, or write it again" if cut else WRITE_AGAIN,
-        ) from error
-    except UnicodeDecodeError as error:
-        _refuse(foreign_bytes(data), path)
-        raise InputError("not a text file in UTF-8", file=path, remedy="Give a COCO JSON file") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
-        raise InputError(f"not JSON that can be read ({error})", file=path, remedy=WRITE_AGAIN) from error
-
-
-class _DuplicateKeyError(Exception):
-    """A JSON object says two things under one key; its argument."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
-    return found
 
 
 def _group(images: Mapping[int | str, ImageRecord], instances: Iterable[Instance]) -> tuple[ImageInstances, ...]:
@@ -364,7 +314,7 @@ def with_image_info(results: Results, info: Path) -> Results:
     Raises:
         InputError: it has no list of images, or lacks one of the results' images.
     """
-    document = _parse(info)
+    document = load(info)
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         raise InputError("there is no list of images", file=info, remedy="Give a COCO JSON file with images")
     images = _images_of_dataset(document["images"], info)
@@ -381,10 +331,13 @@ def with_image_info(results: Results, info: Path) -> Results:
     return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info)[0])
 
 
-def _with_mask(record: Mapping[str, Any], rle: RLE) -> dict[str, Any]:
+def _with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str, Any]:
+    as_polygons = form == "polygons" or (form == "same" and isinstance(record["segmentation"], list))
     changed = {**record, "segmentation": rle}
-    if "bbox" in record or "area" in record:
+    if as_polygons or "bbox" in record or "area" in record:
         mask = decode_rle(rle)
+        if as_polygons:
+            changed["segmentation"] = mask_polygons(mask)
         if "bbox" in record:
             changed["bbox"] = bbox_xywh(mask)
         if "area" in record:

@@ -30,7 +30,6 @@ class Foreign(NamedTuple):
 
 
 SIGNATURES = [
-    (b"\x1f\x8b", "a gzip archive", UNPACK),
     (b"BZh", "a bzip2 archive", UNPACK),
     (b"\xfd7zXZ", "an xz archive", UNPACK),
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive", UNPACK),
@@ -66,7 +65,7 @@ def foreign_bytes(data: bytes) -> Foreign | None:
     if b"\x00" in head:
         return None
     text = head.decode("utf-8-sig", "replace").lstrip()
-    return _markup(text) or _json_lines(data) or _table(text)
+    return _markup(text) or _table(text)
 
 
 def _zip(head: bytes) -> Foreign:
@@ -90,16 +89,6 @@ def _markup(text: str) -> Foreign | None:
     if "<annotation" in start:
         return Foreign("a Pascal VOC XML file: boxes, no masks", "Give VOC's masks (SegmentationObject) with --mask")
     return Foreign("an XML file", EXPORT)
-
-
-def _json_lines(data: bytes) -> Foreign | None:
-    lines = data.split(b"\n", 2)
-    try:
-        if len(lines) > 1 and lines[1].lstrip()[:1] in b"{[" and isinstance(json.loads(lines[0]), dict | list):
-            return Foreign("JSON Lines, one record a line", "Make one list of them: jq -s . FILE > results.json")
-    except (ValueError, RecursionError):  # the first line is no JSON by itself
-        return None
-    return None
 
 
 def _table(text: str) -> Foreign | None:

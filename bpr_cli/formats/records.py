@@ -9,9 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from bpr_cli.formats.rle import RLE
+from bpr_cli.limits import MAX_PIXELS
+
+# How masks are written: as the input's record has its own, all as RLE, or all as polygons.
+MaskForm = Literal["same", "rle", "polygons"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a reader may need to know beside the path.
+
+    Attributes:
+        skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
+        max_pixels: larger images are refused.
+        images: the folder of the photos where the user named one: formats in fractions of a photo need its size.
+    """
+
+    skip_bad: bool = False
+    max_pixels: int = MAX_PIXELS
+    images: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +153,7 @@ class Results:
         synsets: LVIS: category id -> WordNet synset; empty for other files.
         skipped: images and records that could not be used, and are not among the images; none unless bad ones are
             to be skipped.
+        photos: the folder in which the input's own photos lie; None: the folder of the input.
     """
 
     path: Path
@@ -145,3 +165,4 @@ class Results:
     frequencies: Mapping[int, str] = field(default_factory=dict)
     synsets: Mapping[int, str] = field(default_factory=dict)
     skipped: Skipped = Skipped()
+    photos: Path | None = None

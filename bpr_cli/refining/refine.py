@@ -11,11 +11,11 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import PathLike, as_path, as_paths
-from bpr_cli.formats import check_output, coco, mask_images, read_results, write_results
+from bpr_cli.formats import check_output, coco, mask_images, read_results, with_masks_as, write_results
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
-from bpr_cli.formats.records import ImageInstances, Results, Skipped
+from bpr_cli.formats.records import ImageInstances, MaskForm, Results, Skipped
 from bpr_cli.formats.rle import RLE, encode_rle
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import is_same
@@ -77,6 +77,7 @@ def refine(
     engine: str = "auto",
     orientation: str = "exif",
     max_pixels: int = MAX_PIXELS,
+    mask_form: MaskForm = "same",
     skip_bad: bool = False,
     quiet: bool = False,
 ) -> RefineSummary:
@@ -95,6 +96,7 @@ def refine(
         device, precision, engine: as in `Refiner.from_pretrained`.
         orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
         max_pixels: larger photos are refused.
+        mask_form: how masks are written: "same" as the record had its own, "rle" or "polygons".
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
 
@@ -107,7 +109,12 @@ def refine(
     mask_paths = as_paths(masks, "masks")
     folder = None if images is None else as_path(images, "images")
     reader = PhotoReader(orientation, max_pixels)
-    results = mask_images.read(path, mask_paths) if mask_paths else read_results(path, skip_bad=skip_bad)
+    results = (
+        mask_images.read(path, mask_paths)
+        if mask_paths
+        else read_results(path, max_pixels, skip_bad=skip_bad, images=folder)
+    )
+    results = with_masks_as(results, mask_form)
     if image_info is not None:
         results = coco.with_image_info(results, as_path(image_info, "image_info"))
     # What can be known to fail is found out before the model is loaded and the work begins.
@@ -162,7 +169,7 @@ def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple
     """Image id -> file, of images with instances. Missing ones are an error, or skipped."""
     if results.kind == "mask-images":
         return {entry.image.id: results.path for entry in results.images}, Skipped()
-    finder = ImageFinder(folder or results.path.parent)
+    finder = ImageFinder(folder or results.photos or results.path.parent)
     entries = [entry for entry in results.images if entry.instances]
     problems: list[str] = []
     paths = finder.find_all([entry.image for entry in entries], problems if skip_bad else None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import read_results, write_results
+from bpr_cli.formats import read_results, with_masks_as, write_results
 from bpr_cli.formats.coco import with_image_info
 from bpr_cli.formats.rle import encode_rle
 from bpr_cli.masks import crop_mask
@@ -68,14 +68,14 @@ def test_the_size_of_an_image_is_that_of_its_rle(saved):
 
 def test_bbox_and_score_may_be_absent(saved, tmp_path):
     record = {"image_id": "a", "segmentation": POLYGON}
-    results = read_results(saved([record]))
+    results = with_masks_as(read_results(saved([record])), "rle")
     write_results(results, [new_mask()], tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == [{"image_id": "a", "segmentation": new_mask()}]
 
 
 def test_what_is_written_follows_the_mask_and_keeps_the_rest(saved, tmp_path):
     path = saved([detection(area=1, extra={"a": [1]}), detection(image_id=2, track=9)])
-    results = read_results(path)
+    results = with_masks_as(read_results(path), "rle")
     before = copy.deepcopy(results.source.document)
     write_results(results, [new_mask(), None], tmp_path / "out.json")
     first, second = json.loads((tmp_path / "out.json").read_text())
@@ -87,7 +87,7 @@ def test_what_is_written_follows_the_mask_and_keeps_the_rest(saved, tmp_path):
 
 
 def test_a_dataset_keeps_its_form(saved, tmp_path):
-    results = read_results(saved(dataset()))
+    results = with_masks_as(read_results(saved(dataset())), "rle")
     write_results(results, [new_mask()], tmp_path / "out.json")
     expected = dataset()
     expected["annotations"][0].update(segmentation=new_mask(), area=18)

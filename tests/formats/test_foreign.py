@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import json
 import lzma
@@ -37,7 +36,6 @@ def zipped(name):
 
 
 BYTES = {
-    "gzip": gzip.compress(b"[]"),
     "bzip2": bz2.compress(b"[]"),
     "xz": lzma.compress(b"[]"),
     "ZIP": zipped("results.json"),
@@ -55,7 +53,6 @@ BYTES = {
     "YOLO's text form of segmentations": b"0 0.61 0.38 0.59 0.36 0.57 0.36\n2 0.1 0.2 0.3 0.4 0.5 0.6\n",
     "YOLO's text form of boxes": b"0 0.5 0.5 0.25 0.1\n1 0.2 0.2 0.1 0.1\n",
     "Cityscapes results": b"frankfurt_000000_000294_0.png 26 0.98\n",
-    "JSON Lines": json.dumps(RESULT).encode() + b"\n" + json.dumps(RESULT).encode() + b"\n",
     "CSV": b"ImageId,EncodedPixels\n0001.jpg,1 3 10 5\n",
     "printed Python": repr([RESULT]).encode(),
     "YAML": b"names:\n  0: cat\n",

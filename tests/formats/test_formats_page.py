@@ -12,6 +12,7 @@ import pytest
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, write_results
 from bpr_cli.formats.records import Instance
+from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import to_frame
 
@@ -23,11 +24,15 @@ def records_of(document):
     return document if isinstance(document, list) else document["annotations"]
 
 
+def decode(segmentation):
+    return decode_mask(Instance(0, 139, segmentation, 1, None, False, {}, Path("in.json")), 6, 8)
+
+
 @pytest.mark.parametrize(("before", "after"), [(FILES[0], FILES[1]), (FILES[2], FILES[3])], ids=["list", "dataset"])
 def test_each_input_of_the_page_is_read_and_its_output_is_what_is_written(tmp_path, before, after):
     (tmp_path / "in.json").write_text(before)
     expected = json.loads(after)
-    new = [record["segmentation"] for record in records_of(expected)]
+    new = [encode_rle(decode(record["segmentation"])) for record in records_of(expected)]
     write_results(read_results(tmp_path / "in.json"), new, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == expected
 
@@ -40,8 +45,7 @@ def test_the_three_segmentations_of_the_page_are_one_mask():
     expected[1:4, 2:6] = 1
     assert len(forms) == 3
     for form in forms:
-        instance = Instance(0, 139, form, 1, None, False, {}, Path("in.json"))
-        assert np.array_equal(to_frame(decode_mask(instance, 6, 8)), expected)
+        assert np.array_equal(to_frame(decode(form)), expected)
 
 
 def test_the_error_of_the_page_is_the_one_that_is_raised():

@@ -32,12 +32,18 @@ def peak_memory(example, model, folder, count: int) -> int:
     """Peak memory, in the system's unit, of `bpr refine` on `count` photos: those of the example, over and over."""
     photos = json.loads(example.gt.read_text())["images"]
     detections = {record["image_id"]: record for record in json.loads(example.results.read_text())}
-    images = [{**photos[i % len(photos)], "id": i} for i in range(count)]
+    (folder / "photos").mkdir(exist_ok=True)
+    images = []
+    for i in range(count):
+        photo = photos[i % len(photos)]
+        images.append({**photo, "id": i, "file_name": f"{i}.jpg"})
+        if not (folder / "photos" / f"{i}.jpg").exists():
+            (folder / "photos" / f"{i}.jpg").symlink_to(example.images.resolve() / photo["file_name"])
     records = [{**detections[photos[i % len(photos)]["id"]], "image_id": i} for i in range(count)]
     (folder / "info.json").write_text(json.dumps({"images": images}))
     (folder / "input.json").write_text(json.dumps(records))
     arguments = [
-        "refine", folder / "input.json", "-o", folder / "out.json", "--images", example.images,
+        "refine", folder / "input.json", "-o", folder / "out.json", "--images", folder / "photos",
         "--image-info", folder / "info.json", "--model", model, "--quiet", "--device", "cpu",
     ]  # fmt: skip
     done = subprocess.run(

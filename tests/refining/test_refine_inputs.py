@@ -59,6 +59,7 @@ def as_list(segmentation):
 
 def run(folder, document, refiner, **options):
     (folder / "in.json").write_text(json.dumps(document))
+    options = {"mask_form": "rle", **options}
     summary = refine(folder / "in.json", folder / "out.json", images=folder, model=refiner, quiet=True, **options)
     written = json.loads((folder / "out.json").read_text())
     records = written if isinstance(written, list) else written["annotations"]

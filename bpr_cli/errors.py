@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 
@@ -61,3 +62,16 @@ class InputError(ValueError):
 def to_install(extra: str) -> str:
     """The remedy for a missing package: the command that installs it, by the extra of pyproject.toml it belongs to."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def refuse_beside(what: str, defaults: Mapping[str, object] | None = None, **arguments: object) -> None:
+    """InputError if an argument is given that would not be used beside `what`.
+
+    Args:
+        what: what makes the others useless, as the message names it.
+        defaults: the arguments' defaults, where they are not None.
+        arguments: as the caller got them.
+    """
+    useless = [name for name, value in arguments.items() if value is not None and value != (defaults or {}).get(name)]
+    if useless:
+        raise InputError(f"{', '.join(useless)} would not be used beside {what}", remedy="Leave one of them out")

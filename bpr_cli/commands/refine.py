@@ -29,6 +29,7 @@ from bpr_cli.commands.options import (
     SkipBad,
     Speed,
     console,
+    is_typed,
     print_notices,
     print_skipped,
 )
@@ -37,6 +38,7 @@ from bpr_cli.notices import collected_warnings
 
 
 def refine(
+    context: typer.Context,
     input: Annotated[
         Path,
         typer.Argument(
@@ -100,20 +102,12 @@ def refine(
     [bold]bpr refine[/] photo.jpg --mask person.png --mask dog.png -o refined/
     """
     from bpr_cli.refining.refine import refine as run
-    from bpr_cli.refining.speed import choose_speed
 
-    models, settings = choose_speed(
-        speed,
-        model or (),
-        nms_threshold=nms_threshold,
-        scheme=scheme,
-        flips=flips,
-        blend=blend,
-        passes=passes,
-        caution=caution,
-        batch_size=batch_size,
-        min_score=min_score,
-    )
+    if mask:  # a bpr.toml may name the photos of other files
+        images, image_info = (
+            value if is_typed(context, name) else None
+            for name, value in (("images", images), ("image_info", image_info))
+        )
     with collected_warnings() as warned:
         summary = run(
             input,
@@ -121,8 +115,8 @@ def refine(
             images=images,
             image_info=image_info,
             masks=mask or (),
-            model=models,
-            settings=settings,
+            model=model,
+            speed=speed,
             device=device,
             precision=precision,
             engine=engine,
@@ -130,6 +124,14 @@ def refine(
             max_pixels=max_pixels,
             skip_bad=skip_bad,
             quiet=quiet,
+            nms_threshold=nms_threshold,
+            scheme=scheme,
+            flips=flips,
+            blend=blend,
+            passes=passes,
+            caution=caution,
+            batch_size=batch_size,
+            min_score=min_score,
         )
     console.print(
         f"{summary.instances} instances, {summary.changed} changed, {summary.patches} patches ({summary.engine}) "

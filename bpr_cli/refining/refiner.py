@@ -23,7 +23,7 @@ from bpr_cli.refining.crowding import crowding
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, is_gated, is_object_model, next_look
 from bpr_cli.refining.neighbours import Neighbour, find_neighbours
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import NameOrPath, models_of_passes
+from bpr_cli.refining.speed import DEFAULT_SPEED, NameOrPath, choose_settings
 from bpr_cli.refining.stream import map_ahead
 
 # Batches of 8 to 32 are the fastest on CPUs, 32 of these in 8 bits (`bpr benchmark --sweep`); GPUs of 8 GB and more
@@ -86,22 +86,24 @@ class Refiner:
         precision: str = "auto",
         settings: RefineSettings | None = None,
         engine: str = "auto",
+        *,
+        speed: str = DEFAULT_SPEED,
+        **changes: object,
     ) -> Refiner:
-        """Load a model, or several for several passes.
+        """Load the models of a speed, or others.
 
         Args:
-            models: one, or one for each pass, the last one also for all that are left; None: those of the default
-                speed.
+            models: one, or one for each pass, the last one also for all that are left; None: those of the speed.
             device, precision, engine: as in `open_network`, and what `models` may name is told there too.
-            settings: patches, flips, blending, passes, batch size.
+            settings: all settings at once, instead of `speed` and `changes`.
+            speed: "fast", "balanced" or "best": sets models, NMS threshold, flips, blending and passes.
+            changes: single fields of `RefineSettings` that shall be otherwise than by `speed`: `flips=False`.
 
         Raises:
-            InputError: no such model, device or engine, a broken file, or more models than passes.
+            InputError: no such model, device, engine, speed or setting, a broken file, more models than passes, or
+                `settings` beside a speed or single settings.
         """
-        settings = RefineSettings() if settings is None else settings
-        if not isinstance(settings, RefineSettings):
-            raise InputError(f"settings is {type(settings).__name__}", remedy="Give RefineSettings(...)")
-        names = models_of_passes(models, settings.passes)
+        names, settings = choose_settings(models, settings, speed, **changes)
         opened = {name: open_network(name, device, precision, engine) for name in dict.fromkeys(names)}
         return cls([opened[name] for name in names], settings)
 

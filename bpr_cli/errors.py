@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from os import PathLike
+from typing import TypeVar
 
 DISTRIBUTION = "boundary-patch-refinement"  # what pip knows it by
 LONGEST_ID = 80  # characters of an image's id in a message
+
+Settings = TypeVar("Settings")
 
 
 class InputError(ValueError):
@@ -75,3 +78,11 @@ def refuse_beside(what: str, defaults: Mapping[str, object] | None = None, **arg
     useless = [name for name, value in arguments.items() if value is not None and value != (defaults or {}).get(name)]
     if useless:
         raise InputError(f"{', '.join(useless)} would not be used beside {what}", remedy="Leave one of them out")
+
+
+def checked_settings(settings: Settings | None, kind: type[Settings]) -> Settings:
+    """Settings of that kind, with its defaults where there are none; InputError for anything else."""
+    settings = kind() if settings is None else settings
+    if not isinstance(settings, kind):
+        raise InputError(f"settings is {type(settings).__name__}", remedy=f"Give {kind.__name__}(...)")
+    return settings

@@ -103,11 +103,14 @@ def refine(
     """
     from bpr_cli.refining.refine import refine as run
 
-    if mask:  # a bpr.toml may name the photos of other files
-        images, image_info = (
-            value if is_typed(context, name) else None
-            for name, value in (("images", images), ("image_info", image_info))
-        )
+    # What has no use here is refused where it is typed; in a bpr.toml it is for other runs.
+    if mask:
+        images = images if is_typed(context, "images") else None
+        image_info = image_info if is_typed(context, "image_info") else None
+    if scheme != "dense":
+        nms_threshold = nms_threshold if is_typed(context, "nms_threshold") else None
+    if scheme == "instance":
+        blend = blend if is_typed(context, "blend") else None
     with collected_warnings() as warned:
         summary = run(
             input,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, checked_settings, refuse_beside
+from bpr_cli.patches import WHOLE
 from bpr_cli.refining.settings import RefineSettings
 
 NameOrPath = str | PathLike[str]  # of a model, as `network.zoo.resolve` takes it
@@ -48,7 +49,8 @@ def choose_speed(
         changes: fields of `RefineSettings` that shall be otherwise; None leaves a field as it is.
 
     Raises:
-        InputError: no such position or field, a field out of its range, or more models than passes asked for.
+        InputError: no such position or field, a field out of its range or without use beside the scheme, or more models
+            than passes asked for.
     """
     if not isinstance(name, str) or name not in SPEEDS:
         raise InputError(f"no speed {name!r}", remedy=f"Choose from {', '.join(SPEEDS)}")
@@ -65,6 +67,10 @@ def choose_speed(
     )
     overrides = {field: value for field, value in changes.items() if value is not None}
     settings = replace(settings, **overrides)  # type: ignore[arg-type]
+    if settings.scheme != "dense":
+        refuse_beside(f"the {settings.scheme} scheme", nms_threshold=changes.get("nms_threshold"))
+    if settings.scheme in WHOLE:
+        refuse_beside(f"the {settings.scheme} scheme", blend=changes.get("blend"))
     return models_of_passes(chosen, settings.passes, speed.models), settings
 
 
@@ -78,8 +84,7 @@ def choose_settings(
     """
     if settings is None:
         return choose_speed(speed, models, **changes)
-    if not isinstance(settings, RefineSettings):
-        raise InputError(f"settings is {type(settings).__name__}", remedy="Give RefineSettings(...)")
+    settings = checked_settings(settings, RefineSettings)
     beside = [f"speed={speed!r}"] if speed != DEFAULT_SPEED else []
     beside += [name for name, value in changes.items() if value is not None]
     if beside:

@@ -75,7 +75,10 @@ def refuse_beside(what: str, defaults: Mapping[str, object] | None = None, **arg
         defaults: the arguments' defaults, where they are not None.
         arguments: as the caller got them.
     """
-    useless = [name for name, value in arguments.items() if value is not None and value != (defaults or {}).get(name)]
+    known = defaults or {}
+    useless = [
+        name for name, value in arguments.items() if value is not None and not (name in known and value == known[name])
+    ]
     if useless:
         raise InputError(f"{', '.join(useless)} would not be used beside {what}", remedy="Leave one of them out")
 

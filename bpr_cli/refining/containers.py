@@ -212,13 +212,12 @@ def _followed(boxes: Any, coarse_NHW: NDArray[Any], refined_NHW: NDArray[Any]) -
     """New boxes (N, 4 or more columns), as the module says; of `boxes`' type."""
     moved = as_array(boxes, "the boxes").copy()
     before, after = _tight_boxes(coarse_NHW), _tight_boxes(refined_NHW)
-    if len(moved) and np.array_equal(moved[:, :4], before - (0, 0, 1, 1)):
+    found_N = before.any(axis=1)
+    if found_N.any() and np.array_equal(moved[found_N, :4], before[found_N] - (0, 0, 1, 1)):
         after = after - (0, 0, 1, 1)
-    changed_N = np.array(
-        [((a != 0) != (b != 0)).any() and b.any() for a, b in zip(coarse_NHW, refined_NHW, strict=True)]
-    )
-    if changed_N.any():
-        moved[changed_N, :4] = after[changed_N]
+    pairs = zip(coarse_NHW, refined_NHW, strict=True)
+    changed_N = np.array([b.any() and ((a != 0) != (b != 0)).any() for a, b in pairs], np.bool_)
+    moved[changed_N, :4] = after[changed_N]
     return _like(moved, boxes)
 
 

@@ -51,8 +51,8 @@ def train(
     Args:
         patches: folders made by `extract`; their train shards are trained on, their val shards validated on.
         out: the run's folder (see `run_folder`).
-        recipe: network, optimiser, schedule, loss, augmentation (`choose_recipe`); None: the default one, on the network
-            of `init`.
+        recipe: network, optimiser, schedule, loss, augmentation (`choose_recipe`); None: the default one, on
+            `init`'s network.
         init: a model whose weights to begin from: anything that `refine --model` takes.
         device, precision: as in `engines.devices`; with `resume`, "auto" is the precision that the run began in.
         workers: processes that read patches ahead; None: as `loading.default_workers`.

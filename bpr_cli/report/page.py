@@ -76,6 +76,8 @@ def write_report(
         facts=_facts(evaluation, inputs),
         unit=evaluation.group_by or "image",
         has_photos=images is not None,
+        has_truth=True,
+        sides=("coarse", "refined"),
         data={
             "points": _points(evaluation, cases),
             "cases": cases,

@@ -10,6 +10,7 @@ import typer
 from bpr_cli import __version__
 from bpr_cli.commands import ending
 from bpr_cli.commands.benchmark import benchmark
+from bpr_cli.commands.compare import compare
 from bpr_cli.commands.evaluate import evaluate
 from bpr_cli.commands.export import export
 from bpr_cli.commands.extract import extract
@@ -83,6 +84,7 @@ for command, left in (
     (refine, None),
     (extract, ending.kept_shards),
     (train, ending.kept_state),
+    (compare, None),
     (evaluate, None),
     (benchmark, None),
     (export, None),

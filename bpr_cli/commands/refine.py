@@ -13,6 +13,8 @@ from bpr_cli.commands.options import (
     PATCHES,
     Batch,
     Blend,
+    ChangesJson,
+    ChangesReport,
     Device,
     Engine,
     Flips,
@@ -29,6 +31,7 @@ from bpr_cli.commands.options import (
     SkipBad,
     Speed,
     console,
+    print_changes,
     print_notices,
     print_skipped,
 )
@@ -62,6 +65,8 @@ def refine(
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
+    report: ChangesReport = None,
+    json_file: ChangesJson = None,
     speed: Speed = "balanced",
     model: Models = None,
     nms_threshold: NmsThreshold = None,
@@ -97,6 +102,8 @@ def refine(
 
     [bold]bpr refine[/] results.json -o refined.json --images photos/
 
+    [bold]bpr refine[/] results.json -o refined.json --images photos/ --report look/
+
     [bold]bpr refine[/] photo.jpg --mask person.png --mask dog.png -o refined/
     """
     from bpr_cli.refining.refine import refine as run
@@ -129,6 +136,8 @@ def refine(
             orientation=orientation,
             max_pixels=max_pixels,
             skip_bad=skip_bad,
+            report=report,
+            json_file=json_file,
             quiet=quiet,
         )
     console.print(
@@ -139,3 +148,4 @@ def refine(
     )
     print_notices(warned)
     print_skipped(str(summary.skipped), summary.skipped.lines)
+    print_changes(json_file, report)

@@ -93,17 +93,20 @@ class Refined:
         coarse: the mask that the input has.
         mask: the mask after all passes.
         patch_count: patches of all passes.
+        refused: the mask that the last look made, where the photo did not bear it out and the one before it stands.
     """
 
     index: int
     coarse: Mask
     mask: Mask
     patch_count: int
+    refused: Mask | None = None
 
     @property
     def mask_bytes(self) -> int:
         """What its masks hold in memory."""
-        return self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes
+        masks = (self.coarse, self.mask, self.refused)
+        return sum(mask.pixels_HW.nbytes for mask in masks if mask is not None)
 
 
 def first_look(subject: Subject, configs: Sequence[ModelConfig], settings: RefineSettings) -> Look | Refined:
@@ -136,15 +139,16 @@ def next_look(
     is_object = is_object_model(configs[look.number])
     is_first = look.number == 0 or is_object_model(configs[look.number - 1])
     mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
+    refused: Mask | None = None
     if is_object:
         if mask.pixels_HW.size == 0 or not _is_likely_better(look, probabilities_NPP, configs[look.number], settings):
-            mask = look.mask
+            mask, refused = look.mask, mask
         if _is_seen_in_full(look):
             number = len(configs)
     elif is_first and is_gated(settings) and not _is_borne_out(look, merged, settings):
-        return Refined(subject.index, subject.mask, look.mask, look.patch_count)
+        return Refined(subject.index, subject.mask, look.mask, look.patch_count, refused=mask)
     if number == len(configs):
-        return Refined(subject.index, subject.mask, mask, look.patch_count)
+        return Refined(subject.index, subject.mask, mask, look.patch_count, refused)
     return _take_look(subject, number, mask, configs, settings, look.patch_count)
 
 

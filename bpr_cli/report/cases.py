@@ -116,9 +116,7 @@ def draw(image_HWC: NDArray[np.uint8], masks: Mapping[str, Mask | None]) -> dict
     scale = min(LONGEST / max(x2 - x1, y2 - y1), MOST_ENLARGED)
     shape = max(round((x2 - x1) * scale), 1), max(round((y2 - y1) * scale), 1)
     shrinks = scale < 1
-    photo_HWC = cv2.resize(
-        image_HWC[y1:y2, x1:x2], shape, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
+    photo_HWC = cv2.resize(image_HWC[y1:y2, x1:x2], shape, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return {
         "photo": _data_uri(np.asarray(photo_HWC, np.uint8)),
         "width": shape[0],

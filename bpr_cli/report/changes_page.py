@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.records import ImageRecord
 from bpr_cli.report.change_cases import pictures
 from bpr_cli.report.page import PAGE, page_template, photo_link
+from bpr_cli.report.change_tables import change_cells, share
 
 MOST_LIST_BYTES = 3 << 20  # of the detections listed, with the links to their photos
+LEAST_ROW_BYTES = 26  # of one of them
 # Edges of the histogram: most changes are small.
 IOU_EDGES = (0.0, 0.5, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98, 0.99, 1.0)
 # What people look for first; each by how much of it changed.
@@ -54,8 +57,8 @@ def write_changes_page(
         has_changes=bool(in_all.fates[Fate.CHANGED.words]),
         histogram=_histogram(comparison.changes),
         tables={
-            "by size": [_cells(row) for row in size_rows(comparison)],
-            "by class": [_cells(row) for row in category_rows(comparison)],
+            "by size": [_cells(row, comparison.knows_refusals) for row in size_rows(comparison)],
+            "by class": [_cells(row, comparison.knows_refusals) for row in category_rows(comparison)],
         },
         facts=[*comparison.facts, ("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))]
         + [("bpr", __version__)],
@@ -69,11 +72,6 @@ def write_changes_page(
     with replacing(folder / PAGE) as temporary:
         temporary.write_bytes(html.encode("utf-8", "replace"))  # a file's name may be no Unicode
     return folder / PAGE, skipped
-
-
-def share(part: float, whole: float) -> str:
-    """ "12.3 %"; "-" of nothing."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def _headlines(comparison: Comparison, row: ChangeRow) -> list[dict[str, str]]:
@@ -112,18 +110,12 @@ def _histogram(changes: Changes) -> list[dict[str, Any]]:
     ]
 
 
-def _cells(row: ChangeRow) -> list[str]:
+def _cells(row: ChangeRow, knows_refusals: bool) -> list[str]:
     """A row of the tables by size and by class."""
-    refused = row.fates[Fate.REFUSED.words]
-    return [
-        row.label,
-        f"{row.detections:,}",
-        share(row.fates[Fate.CHANGED.words], row.detections),
-        share(row.fates[Fate.UNCHANGED.words] + refused, row.detections),
-        share(refused, row.detections),
-        share(row.pixels_changed, row.pixels),
-        "-" if row.mean_iou is None else f"{row.mean_iou:.3f}",
-    ]
+    cells = [row.label, *change_cells(row)]
+    if knows_refusals:
+        cells.insert(4, share(row.fates[Fate.REFUSED.words], row.detections))
+    return cells
 
 
 def _listed(comparison: Comparison, folder: Path, cases: list[dict[str, Any]]) -> dict[str, Any]:
@@ -134,32 +126,26 @@ def _listed(comparison: Comparison, folder: Path, cases: list[dict[str, Any]]) -
     """
     changes = comparison.changes
     ious_N, pixels_N = changes.ious_N, changes.pixels_N
-    ranks = np.array([LISTED.index(fate) for fate in sorted(LISTED)])[changes.fates_N]
-    entries = {i.index: (entry.image, i.category_id) for entry in comparison.before.images for i in entry.instances}
     place_of_case = {case["index"]: place for place, case in reversed(list(enumerate(cases)))}
     images: dict[int | str, int] = {}
     classes: dict[str, int] = {}
     links: dict[str, str] = {}
     rows: list[list[Any]] = []
     room = MOST_LIST_BYTES
-    for index in np.lexsort((ious_N, ranks)).tolist():
-        if index not in entries:  # a record that could not be read belongs to no image
-            continue
-        image, category = entries[index]
-        name = comparison.category_name(category)
+    for index, image, category in _ranked(comparison, MOST_LIST_BYTES // LEAST_ROW_BYTES):
         if image.id not in images:
             images[image.id] = len(images)
             link = _link(comparison, image, folder)
-            room -= len(json.dumps([image.id, str(image.id), link]))
+            room -= _written(image.id) + _written(str(image.id)) + _written(link)
             if link is not None:
                 links[str(image.id)] = link
-        if name not in classes:
-            classes[name] = len(classes)
-            room -= len(json.dumps(name)) + 2
+        if category not in classes:
+            classes[category] = len(classes)
+            room -= _written(category)
         size = round(float(changes.before_N[index]) ** 0.5)
         iou, pixels, fate = round(float(ious_N[index]), 4), int(pixels_N[index]), int(changes.fates_N[index])
-        row = [index, images[image.id], classes[name], size, iou, pixels, fate, place_of_case.get(index, -1)]
-        room -= len(json.dumps(row)) + 2
+        row = [index, images[image.id], classes[category], size, iou, pixels, fate, place_of_case.get(index, -1)]
+        room -= _written(row)
         if room < 0:
             break
         rows.append(row)
@@ -171,6 +157,29 @@ def _listed(comparison: Comparison, folder: Path, cases: list[dict[str, Any]]) -
         "names": {str(case["category_id"]): comparison.category_name(case["category_id"]) for case in cases},
         "fates": [fate.words for fate in Fate],
     }
+
+
+def _written(value: Any) -> int:
+    """Bytes of a value and its comma in the page."""
+    return len(json.dumps(value)) + 2
+
+
+def _ranked(comparison: Comparison, most: int) -> Iterator[tuple[int, ImageRecord, str]]:
+    """Index, image and class of the first `most` detections, by what became of them and then by how much changed.
+
+    Records that could not be read belong to no image, and are left out.
+    """
+    changes = comparison.changes
+    ranks_N = np.array([LISTED.index(fate) for fate in sorted(LISTED)])[changes.fates_N]
+    first = np.lexsort((changes.ious_N, ranks_N))[:most].tolist()
+    wanted = set(first)
+    entries = {
+        instance.index: (entry.image, comparison.category_name(instance.category_id))
+        for entry in comparison.before.images
+        for instance in entry.instances
+        if instance.index in wanted
+    }
+    return ((index, *entries[index]) for index in first if index in entries)
 
 
 def _link(comparison: Comparison, image: ImageRecord, folder: Path) -> str | None:

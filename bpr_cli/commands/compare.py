@@ -42,10 +42,10 @@ def compare(
     [bold]bpr compare[/] results.json refined.json --images photos/ --report look/
     """
     from bpr_cli.comparing.compare import compare as run
+    from bpr_cli.report.change_tables import change_table
     from bpr_cli.report.changes_json import write_changes_json
     from bpr_cli.report.changes_page import write_changes_page
     from bpr_cli.report.outputs import check_outputs
-    from bpr_cli.report.change_tables import change_table
 
     sources = [path for path in (before, after, image_info) if path is not None]
     check_outputs(json_file, report, sources, images)

@@ -49,14 +49,12 @@ class Changes:
         is_same = before.area == after.area == self.common_N[index]
         self.fates_N[index] = if_same if is_same else Fate.CHANGED
 
-    @property
-    def pixels_N(self) -> NDArray[np.int64]:
-        """Pixels that are foreground in one of the two masks alone."""
+    def pixels_changed(self) -> NDArray[np.int64]:
+        """(N,) pixels that are foreground in one of the two masks alone."""
         return self.before_N + self.after_N - 2 * self.common_N
 
-    @property
-    def ious_N(self) -> NDArray[np.float64]:
-        """IoU of the masks before and after, 0..1; 1 where neither has a pixel."""
+    def ious(self) -> NDArray[np.float64]:
+        """(N,) IoU of the masks before and after, 0..1; 1 where neither has a pixel."""
         union_N = self.before_N + self.after_N - self.common_N
         return np.divide(self.common_N, union_N, out=np.ones(len(union_N)), where=union_N > 0)
 

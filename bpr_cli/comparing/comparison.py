@@ -110,13 +110,13 @@ def category_rows(comparison: Comparison) -> list[ChangeRow]:
 
 def _row(label: str, changes: Changes, members: NDArray[np.int64]) -> ChangeRow:
     fates_M = changes.fates_N[members]
-    ious = changes.ious_N[members][fates_M == Fate.CHANGED]
+    ious = changes.ious()[members][fates_M == Fate.CHANGED]
     return ChangeRow(
         label,
         len(members),
         {fate.words: int((fates_M == fate).sum()) for fate in Fate},
         int(changes.before_N[members].sum()),
-        int(changes.pixels_N[members].sum()),
+        int(changes.pixels_changed()[members].sum()),
         float(ious.mean()) if ious.size else None,
         float(np.median(ious)) if ious.size else None,
     )

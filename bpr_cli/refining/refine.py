@@ -134,7 +134,7 @@ def refine(
     summary = RefineSummary(results.count, changed, patches, left_out, refiner.engine)
     if watch is not None:
         comparison = watch.comparison(results, segmentations, paths, reader, _facts(path, output, refiner))
-        _write_look(comparison, figures, page, skip_bad, quiet)
+        _write_look(comparison, figures, page, quiet)
     return summary
 
 
@@ -145,16 +145,14 @@ def _check_outputs(json_file: Path | None, report: Path | None, inputs: Sequence
     check_outputs(json_file, report, inputs, output=output)
 
 
-def _write_look(
-    comparison: Comparison, json_file: Path | None, report: Path | None, skip_bad: bool, quiet: bool
-) -> None:
+def _write_look(comparison: Comparison, json_file: Path | None, report: Path | None, quiet: bool) -> None:
     from bpr_cli.report.changes_json import write_changes_json
     from bpr_cli.report.changes_page import write_changes_page
 
     if json_file is not None:
         write_changes_json(comparison, json_file)
     if report is not None:
-        write_changes_page(comparison, report, skip_bad=skip_bad, quiet=quiet)
+        write_changes_page(comparison, report, quiet=quiet)
 
 
 def _facts(path: Path, output: Path, refiner: Refiner) -> list[tuple[str, str]]:

@@ -88,8 +88,8 @@ class Pictures:
         shown = [self._truth[case.truth], self._results[case.index]]
         image_HWC = self._reader.read(self._finder.find(record), record, shown)
         height, width = image_HWC.shape[:2]
-        masks = {
-            "before": self._baseline and decode_mask(self._baseline[case.index], height, width),
+        masks: dict[str, Mask | None] = {
+            "before": decode_mask(self._baseline[case.index], height, width) if self._baseline else None,
             "after": decode_mask(self._results[case.index], height, width),
             "truth": decode_mask(self._truth[case.truth], height, width),
         }
@@ -108,7 +108,7 @@ def draw(image_HWC: NDArray[np.uint8], masks: Mapping[str, Mask | None]) -> dict
         masks: by name; None for one that there is not.
 
     Returns:
-        JSON-ready: `photo` (a data URI), `width`, `height` in pixels, and an SVG path by each mask's name, None for none.
+        JSON-ready: `photo` (a data URI), `width`, `height` in pixels, and an SVG path or None by each mask's name.
     """
     height, width = image_HWC.shape[:2]
     window = _window([mask for mask in masks.values() if mask], height, width)

@@ -49,7 +49,7 @@ def choose(comparison: Comparison, shown: int = SHOWN) -> list[tuple[str, int]]:
     """
     changes = comparison.changes
     changed = changes.of(Fate.CHANGED)
-    most = changed[np.argsort(changes.ious_N[changed], kind="stable")[:shown]]
+    most = changed[np.argsort(changes.ious()[changed], kind="stable")[:shown]]
     parts = {"most": most, "some": _some(np.setdiff1d(changed, most), shown)}
     if comparison.knows_refusals:
         parts["refused"] = np.array(list(comparison.refused)[:shown], np.int64)

@@ -6,17 +6,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bpr_cli.comparing.changes import Fate
-from bpr_cli.comparing.comparison import ChangeRow, Comparison, all_row, category_rows, size_rows
+from bpr_cli.comparing.comparison import ChangeRow, Comparison, all_row, size_rows
 
 
 def change_table(comparison: Comparison) -> Table:
-    """What changed between two files, in all, by size and by class."""
+    """What changed between two files, in all and by size."""
     caption = "IoU of the mask before with the mask after; no ground truth, so nothing says better or worse"
     table = Table(caption=caption, caption_justify="left", header_style="bold")
     table.add_column("")
     for name in ("detections", "changed", "as they were", "pixels changed", "mean IoU of changed"):
         table.add_column(name, justify="right")
-    for rows in ([all_row(comparison)], size_rows(comparison), category_rows(comparison)):
+    for rows in ([all_row(comparison)], size_rows(comparison)):
         for row in rows:
             table.add_row(Text(row.label), *change_cells(row))
         table.add_section()

@@ -36,7 +36,7 @@ def write_changes_json(comparison: Comparison, path: Path) -> None:
 def _instances(comparison: Comparison) -> Iterator[dict[str, Any]]:
     """Those of images that could be read, image by image."""
     changes = comparison.changes
-    ious_N, pixels_N = changes.ious_N, changes.pixels_N
+    ious_N, pixels_N = changes.ious(), changes.pixels_changed()
     for entry in comparison.before.images:
         for instance in entry.instances:
             fate = Fate(changes.fates_N[instance.index])

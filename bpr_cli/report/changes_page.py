@@ -17,8 +17,8 @@ from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.records import ImageRecord
 from bpr_cli.report.change_cases import pictures
-from bpr_cli.report.page import PAGE, page_template, photo_link
 from bpr_cli.report.change_tables import change_cells, share
+from bpr_cli.report.page import PAGE, page_template, photo_link
 
 MOST_LIST_BYTES = 3 << 20  # of the detections listed, with the links to their photos
 LEAST_ROW_BYTES = 26  # of one of them
@@ -60,8 +60,11 @@ def write_changes_page(
             "by size": [_cells(row, comparison.knows_refusals) for row in size_rows(comparison)],
             "by class": [_cells(row, comparison.knows_refusals) for row in category_rows(comparison)],
         },
-        facts=[*comparison.facts, ("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"))]
-        + [("bpr", __version__)],
+        facts=[
+            *comparison.facts,
+            ("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
+            ("bpr", __version__),
+        ],
         has_photos=comparison.find_photo is not None,
         listed=len(listed["rows"]),
         detections=in_all.detections,
@@ -102,7 +105,7 @@ def _headlines(comparison: Comparison, row: ChangeRow) -> list[dict[str, str]]:
 
 def _histogram(changes: Changes) -> list[dict[str, Any]]:
     """Label, count and share of the fullest bin, of the changed masks by their IoU before to after."""
-    counts, _ = np.histogram(changes.ious_N[changes.of(Fate.CHANGED)], IOU_EDGES)
+    counts, _ = np.histogram(changes.ious()[changes.of(Fate.CHANGED)], IOU_EDGES)
     most = max(1, int(counts.max()))
     return [
         {"label": f"{low:.2f} – {high:.2f}", "count": count, "share": 100 * count / most}
@@ -125,7 +128,7 @@ def _listed(comparison: Comparison, folder: Path, cases: list[dict[str, Any]]) -
     among the cases (-1: none).
     """
     changes = comparison.changes
-    ious_N, pixels_N = changes.ious_N, changes.pixels_N
+    ious_N, pixels_N = changes.ious(), changes.pixels_changed()
     place_of_case = {case["index"]: place for place, case in reversed(list(enumerate(cases)))}
     images: dict[int | str, int] = {}
     classes: dict[str, int] = {}
@@ -171,7 +174,7 @@ def _ranked(comparison: Comparison, most: int) -> Iterator[tuple[int, ImageRecor
     """
     changes = comparison.changes
     ranks_N = np.array([LISTED.index(fate) for fate in sorted(LISTED)])[changes.fates_N]
-    first = np.lexsort((changes.ious_N, ranks_N))[:most].tolist()
+    first = np.lexsort((changes.ious(), ranks_N))[:most].tolist()
     wanted = set(first)
     entries = {
         instance.index: (entry.image, comparison.category_name(instance.category_id))

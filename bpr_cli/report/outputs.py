@@ -27,7 +27,8 @@ def check_outputs(
         output: what the command writes besides; None: nothing.
 
     Raises:
-        InputError: one of them cannot be written, is an input or the output, or both are one file; there is no folder of photos.
+        InputError: one of them cannot be written, is an input or the output, or both are one file; there is no
+            folder of photos.
     """
     if report is not None and images is not None and not images.is_dir():
         raise InputError("there is no such folder of images", file=images, remedy="Give it with --images")
@@ -40,9 +41,8 @@ def check_outputs(
     for path, option in ((page, "--report"), (json_file, "--json")):
         if path is not None and output is not None and path.resolve() == output.resolve():
             raise InputError("it would overwrite the output", file=path, remedy=f"Choose another {option}")
-    if json_file is not None:
-        if page is not None and json_file.resolve() == page.resolve():
-            raise InputError("the figures would overwrite the report", file=json_file, remedy="Choose another --json")
+    if json_file is not None and page is not None and json_file.resolve() == page.resolve():
+        raise InputError("the figures would overwrite the report", file=json_file, remedy="Choose another --json")
 
 
 def _check_file(path: Path, option: str, inputs: Sequence[Path]) -> None:

@@ -13,12 +13,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bpr_cli import __version__
 from bpr_cli.doctor import machine, packages
 from bpr_cli.doctor.models import ModelState, model_states
+from bpr_cli.doctor.probe import NEEDED, OPTIONAL
 from bpr_cli.errors import DISTRIBUTION
 
 PROBE_SECONDS = 120
@@ -32,7 +34,6 @@ DISTRIBUTIONS = {
     "pycocotools.mask": "pycocotools",
     "faster_coco_eval": "faster-coco-eval",
 }
-OPTIONAL = ("openvino",)  # imported, but the main job runs without them
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def without_user(text: str) -> str:
 
 def _probe() -> Iterator[tuple[str, dict[str, Any]]]:
     """Step -> what it found, until the last, which may have ended the process."""
-    optional = [name for name in OPTIONAL if packages.installed_version(DISTRIBUTIONS.get(name, name)) is not None]
+    optional = [name for name in OPTIONAL if find_spec(name) is not None]  # as `engines.engine` sees it
     command = [sys.executable, "-c", PROBE, json.dumps(sys.path), *optional]
     try:
         ended = subprocess.run(
@@ -203,40 +204,33 @@ def _extras(wanted: list[packages.Requirement]) -> dict[str, list[str]]:
 def _package_problems(wanted: list[packages.Requirement], steps: dict[str, dict[str, Any]]) -> Iterator[Problem]:
     if not wanted:
         yield Problem(f"{DISTRIBUTION} is not installed, and no pyproject.toml is beside it", "pip install .", False)
-    again = f"pip install --force-reinstall {DISTRIBUTION}"
+    tried = {step.removeprefix("import "): said["error"] for step, said in steps.items() if step.startswith("import ")}
+    works = {DISTRIBUTIONS.get(module, module) for module, error in tried.items() if error is None}
+    lacks = {r.name: packages.lacking(r) for r in wanted if r.extra is None}
     for requirement in wanted:
-        if requirement.extra is None and (lack := packages.lacking(requirement)) is not None:
+        lack = lacks.get(requirement.name) if requirement.extra is None else None
+        # cv2, say, comes from several packages: what can be imported is not missing.
+        if lack is not None and not (lack == "missing" and requirement.name in works):
             yield Problem(
                 f"{requirement.name}: {lack}",
                 f"pip install '{requirement.name}{requirement.versions}'",
                 is_serious=lack == "missing",
             )
-    for step, said in steps.items():
-        if said["error"] is None or not step.startswith(("import ", "start")):
-            continue
-        module = step.removeprefix("import ")
+    for module, error in tried.items():
         name = DISTRIBUTIONS.get(module, module)
-        if step == "start":
-            yield Problem(f"the packages could not be tried: {_short(said['error'])}", again)
-        elif name in OPTIONAL:
-            yield Problem(
-                f"{name} cannot be imported: {_short(said['error'])}",
-                f"pip install --force-reinstall {name}, or use --engine torch",
-                is_serious=False,
-            )
-        elif packages.installed_version(name) is not None:
-            yield Problem(
-                f"{name} cannot be imported: {_short(said['error'])}", f"pip install --force-reinstall {name}"
-            )
-        elif not any(requirement.name == name and requirement.extra is None for requirement in wanted):
-            yield Problem(f"{name} cannot be imported: {_short(said['error'])}", f"pip install {name}")
+        if error is None or lacks.get(name) == "missing":  # said above
+            continue
+        remedy = f"pip install --force-reinstall {name}"
+        if module in OPTIONAL:
+            remedy += "; until then use --engine torch"
+        yield Problem(f"{name} cannot be imported: {_short(error)}", remedy, module in (*NEEDED, *OPTIONAL))
 
 
 def _step_problems(steps: dict[str, dict[str, Any]]) -> Iterator[Problem]:
     """What failed, or warned, after all packages were imported."""
     for step, said in steps.items():
-        if said["error"] is not None and not step.startswith(("import ", "start")):
-            yield Problem(f"{step} could not be looked at: {_short(said['error'])}", "Report it with this page")
+        if said["error"] is not None and not step.startswith("import "):
+            yield Problem(f"{step} could not be looked at: {_short(said['error'])}", "Report it with this text")
         for warning in said["warnings"]:
             if step in ("devices", "engines"):
                 yield Problem(_short(warning), "Check the GPU's driver, or use --device cpu", is_serious=False)
@@ -258,8 +252,9 @@ def _gpu_problems(devices: dict[str, Any]) -> Iterator[Problem]:
     has_gpu = Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
     if devices and has_gpu and not any(name.startswith("cuda") for name in devices["devices"]):
         built = devices["cuda_of_torch"]
+        how = f"for {built}" if built else "without CUDA"
         yield Problem(
-            f"there is an NVIDIA GPU, which torch does not see (it was built {f'for {built}' if built else 'without CUDA'})",
+            f"there is an NVIDIA GPU, which torch does not see (it was built {how})",
             "Check the driver with nvidia-smi" if built else "Install a CUDA build of torch: pytorch.org",
             is_serious=False,
         )

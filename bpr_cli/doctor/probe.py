@@ -10,24 +10,26 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-# By what they are imported as; what stands in pyproject.toml's dependencies, without those that the command line needs
-# to get this far.
-NEEDED = (
-    *("numpy", "cv2", "torch", "PIL", "simplejpeg", "pycocotools.mask", "safetensors", "faster_coco_eval"),
-    *("jinja2", "tqdm", "webdataset"),
-)
+# By what they are imported as: what refining needs, beside what the command line needs to get this far.
+NEEDED = ("numpy", "cv2", "torch", "PIL", "simplejpeg", "pycocotools.mask", "safetensors", "tqdm")
+# What other commands need, and what refining goes without.
+OTHERS = ("faster_coco_eval", "jinja2", "webdataset")
 OPTIONAL = ("openvino",)
+
+
+TOLD = ("devices", "engines", "cache")  # steps whose outcome counts, beside whether they worked
 
 
 def main() -> None:
     """Import each package, then ask torch and the engines what there is here."""
-    names = [*NEEDED, *(name for name in OPTIONAL if name in sys.argv[1:])]
-    broken = [name for name in names if not _step(f"import {name}", lambda name=name: _import(name))]
+    names = [*NEEDED, *OTHERS, *(name for name in OPTIONAL if name in sys.argv[1:])]
+    broken = [name for name in names if not _step(f"import {name}", partial(importlib.import_module, name))]
     if "torch" not in broken and "numpy" not in broken:
         _step("devices", _devices)
-        _step("engines", lambda: _engines("openvino" in names and "openvino" not in broken))
+        _step("engines", partial(_engines, "openvino" in names and "openvino" not in broken))
         _step("cache", _cache)
 
 
@@ -41,17 +43,13 @@ def _step(name: str, work: Callable[[], Any]) -> bool:
         except Exception as raised:  # whatever a broken package raises is what is asked for
             found, error = None, f"{type(raised).__name__}: {raised}"
     notes = [str(warning.message) for warning in warned if issubclass(warning.category, UserWarning)]
-    _tell({"found": found, "error": error, "warnings": notes})
+    _tell({"found": found if name in TOLD else None, "error": error, "warnings": notes})
     return error is None
 
 
 def _tell(document: dict[str, Any]) -> None:
     sys.__stdout__.write(json.dumps(document) + "\n")  # type: ignore[union-attr]
     sys.__stdout__.flush()  # type: ignore[union-attr]
-
-
-def _import(name: str) -> None:
-    importlib.import_module(name)
 
 
 def _devices() -> dict[str, Any]:
@@ -79,11 +77,11 @@ def _engines(has_openvino: bool) -> list[dict[str, str]]:
         precision, why = precision_name(autocast_dtype(device)), why_precision(device)
         if device.type == "cpu" and has_openvino:
             int8 = ", ".join(name for name in zoo_names() if int8_file(name))
-            eight_bits = {"precision": "int8", "why": f"there is an 8-bit form: {int8}"}
-            plain = {"precision": precision, "why": f"other models; {why}"}
-            found += [
-                {"engine": "openvino", "device": "cpu", **part} for part in ((eight_bits, plain) if int8 else (plain,))
-            ]
+            if int8:
+                why_int8 = f"there is an 8-bit form: {int8}"
+                found.append({"engine": "openvino", "device": "cpu", "precision": "int8", "why": why_int8})
+            why_plain = f"other models; {why}" if int8 else why
+            found.append({"engine": "openvino", "device": "cpu", "precision": precision, "why": why_plain})
         found.append({"engine": "torch", "device": str(device), "precision": precision, "why": why})
     return found
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bpr_cli.comparing.compare import compare
     from bpr_cli.errors import InputError
     from bpr_cli.evaluation.evaluate import evaluate
     from bpr_cli.extraction.extract import extract
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from bpr_cli.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "RefineSettings", "Refiner", "evaluate", "extract", "refine", "train"]
+__all__ = ["InputError", "RefineSettings", "Refiner", "compare", "evaluate", "extract", "refine", "train"]
 
 _HOMES = {
     "InputError": "bpr_cli.errors",
     "RefineSettings": "bpr_cli.refining.settings",
     "Refiner": "bpr_cli.refining.refiner",
+    "compare": "bpr_cli.comparing.compare",
     "evaluate": "bpr_cli.evaluation.evaluate",
     "extract": "bpr_cli.extraction.extract",
     "refine": "bpr_cli.refining.refine",

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from bpr_cli.network import zoo
 
-CONFIG_FILE = "config.json"
-
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
@@ -42,7 +40,7 @@ def file_hash(path: Path) -> str:
 def _state(folder: Path) -> ModelState:
     faults = []
     hashes: dict[str, str] = {}
-    for name in (zoo.CARD_FILE, CONFIG_FILE):
+    for name in (zoo.CARD_FILE, zoo.CONFIG_FILE):
         try:
             document = json.loads((folder / name).read_text(encoding="utf-8"))
             if name == zoo.CARD_FILE:

@@ -16,7 +16,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:\[(?P<extras>[^\]]*)\])?\s*\(?(?P<versions>[^;)]*)\)?")
+REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*\(?(?P<versions>[^;)]*)\)?")
 EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[^'"]+)['"]""")
 PYTHON = re.compile(r"""python_version\s*<\s*['"](?P<below>[0-9.]+)['"]""")
 BOUND = re.compile(r"(?P<sign>>=|<=|==|<|>)\s*(?P<version>[0-9][0-9.]*)")
@@ -28,13 +28,11 @@ class Requirement:
 
     Attributes:
         name: what pip knows it by.
-        extras: its own, of ours if it is this distribution.
         versions: as ">=2.4,<3".
         extra: of ours that wants it; None: it is needed.
     """
 
     name: str
-    extras: tuple[str, ...]
     versions: str
     extra: str | None
 
@@ -86,8 +84,7 @@ def _parse(line: str) -> Requirement | None:
     if match is None or (below is not None and sys.version_info[:2] >= _release(below["below"])[:2]):
         return None
     extra = EXTRA.search(marker)
-    extras = tuple(part.strip() for part in (match["extras"] or "").split(",") if part.strip())
-    return Requirement(match["name"], extras, match["versions"].strip(), extra["extra"] if extra else None)
+    return Requirement(match["name"], match["versions"].strip(), extra["extra"] if extra else None)
 
 
 def _lines_of_project(path: Path) -> list[str]:

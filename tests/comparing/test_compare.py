@@ -137,7 +137,7 @@ def test_mask_images_and_cityscapes_folders_have_a_page_too(
     three_photos: Example, small_model: Path, tmp_path: Path
 ) -> None:
     made = cityscapes_made.make(tmp_path)
-    options = ["--model", small_model, "--speed", "fast", "--caution", 0, "--quiet"]
+    options = ["--model", small_model, "--speed", "fast", "--engine", "torch", "--caution", 0, "--quiet"]
     run = run_bpr(
         "refine", made.results, "-o", tmp_path / "better", "--images", made.photos, *options,
         "--report", tmp_path / "streets",

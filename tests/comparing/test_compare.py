@@ -169,7 +169,7 @@ def test_bad_records_are_left_out_and_counted(example: Example, small_model: Pat
     records[2] = "no record"
     (tmp_path / "in.json").write_text(json.dumps(records))
     options = [*photos_of(example), "--report", tmp_path / "look", "--json", tmp_path / "look.json"]
-    model = ["--model", small_model, "--speed", "fast", "-o", tmp_path / "out.json"]
+    model = ["--model", small_model, "--speed", "fast", "--engine", "torch", "-o", tmp_path / "out.json"]
     refined = run_bpr("refine", tmp_path / "in.json", *model, *options, "--skip-bad")
     assert refined.returncode == 0, refined.stderr
     assert figures_of(tmp_path / "look.json")["all"]["fates"]["not used"] == 2

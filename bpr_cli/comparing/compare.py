@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 
 from bpr_cli.comparing.changes import Changes
@@ -58,24 +60,8 @@ def compare(
     reader = PhotoReader(orientation, max_pixels)
     with progress_bar(len(first.images), "compare masks", "image", quiet=quiet) as bar:
         for entry in first.images:
-            pairs = [(i, after_by_index[i.index]) for i in entry.instances if i.index in after_by_index]
-            try:
-                size = _frame_size(entry, first, find_photo, reader) if pairs else (0, 0)
-            except InputError as error:
-                if not skip_bad:
-                    raise
-                skipped.append(str(error))
-                pairs = []
-            for old, new in pairs:
-                bad: list[str] | None = [] if skip_bad else None
-                try:
-                    check_pixels(*size, max_pixels, first.path, entry.image.id)
-                    changes.add(old.index, decode_mask(old, *size, bad), decode_mask(new, *size, bad))
-                except InputError as error:
-                    if not skip_bad:
-                        raise
-                    bad = [str(error)]
-                skipped.extend(bad or ())
+            frame_size = cache(partial(_checked_size, entry, first, find_photo, reader))
+            skipped += _compare_image(entry, after_by_index, changes, frame_size, skip_bad)
             bar.update()
     facts = [("before", first.path.name), ("after", last.path.name)]
     return Comparison(
@@ -88,6 +74,31 @@ def compare(
         facts=facts,
         skipped=skipped,
     )
+
+
+def _compare_image(
+    entry: ImageInstances,
+    after: Mapping[int, Instance],
+    changes: Changes,
+    frame_size: Callable[[], tuple[int, int]],
+    skip_bad: bool,
+) -> list[str]:
+    """Count the detections of one image; a line for each thing that was skipped."""
+    skipped: list[str] = []
+    for old in entry.instances:
+        if old.index not in after:
+            continue
+        bad: list[str] | None = [] if skip_bad else None
+        try:
+            size = frame_size()
+            changes.add(old.index, decode_mask(old, *size, bad), decode_mask(after[old.index], *size, bad))
+        except InputError as error:
+            if not skip_bad:
+                raise
+            skipped.append(str(error))
+        else:
+            skipped += bad or ()
+    return skipped
 
 
 def _pair(before: Results, after: Results, skip_bad: bool) -> dict[int, Instance]:
@@ -111,6 +122,15 @@ def _pair(before: Results, after: Results, skip_bad: bool) -> dict[int, Instance
                     remedy=f"{SAME_FILE}, in the same order",
                 )
     return by_index
+
+
+def _checked_size(
+    entry: ImageInstances, results: Results, find_photo: FindPhoto | None, reader: PhotoReader
+) -> tuple[int, int]:
+    """`_frame_size`; InputError where that is more pixels than are read."""
+    size = _frame_size(entry, results, find_photo, reader)
+    check_pixels(*size, reader.max_pixels, results.path, entry.image.id)
+    return size
 
 
 def _frame_size(

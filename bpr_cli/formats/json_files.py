@@ -139,11 +139,11 @@ def _lines(data: bytes, path: Path) -> Iterator[Any]:
         if not line.strip():
             continue
         try:
-            yield json.loads(line.decode(), object_pairs_hook=_object)
+            yield json.loads(line.decode(errors="surrogatepass"), object_pairs_hook=_object)
         except _DuplicateKeyError as error:
             problem = f"line {number}: an object has the key {described(error.args[0])} twice"
             raise InputError(problem, file=path, remedy="Keep one of them") from error
-        except (ValueError, RecursionError) as error:  # of which what is no UTF-8 is one
+        except (ValueError, RecursionError) as error:
             raise InputError(f"line {number} is not valid JSON ({error})", file=path, remedy=WRITE_AGAIN) from error
 
 

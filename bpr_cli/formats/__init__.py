@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco
+from bpr_cli.formats import cityscapes, coco, yolo
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -37,6 +37,7 @@ class FolderFormat(NamedTuple):
 JSON_FORMATS: tuple[JsonFormat, ...] = ()
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
+    FolderFormat(yolo.is_label_folder, yolo.read),  # before Cityscapes: its photos too have labels of YOLO
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
 )
 

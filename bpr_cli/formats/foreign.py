@@ -15,10 +15,7 @@ FILES = 20  # files of a folder that are looked into
 SEGMENTATIONS = "Give a COCO results list or dataset with segmentations (examples/FORMATS.md)"
 UNPACK = "Unpack it and give the file inside"
 FROM_PYTHON = "Write its masks as a COCO results list: RLE by pycocotools, saved with json.dump"
-YOLO_REMEDY = (
-    "Write COCO JSON instead: `yolo segment val save_json=True` does, or turn each line into a polygon in pixels "
-    "(x times the width, y times the height)"
-)
+FOLDER = "Give the folder that it lies in"
 EXPORT = "Export it as COCO JSON (COCO 1.0, instances)"
 
 
@@ -100,15 +97,15 @@ def _table(text: str) -> Foreign | None:
         numbers = len(lines[0].split())
         if numbers in (5, 6):
             return Foreign("YOLO's text form of boxes, which has no masks", "Give results of a segmentation model")
-        return Foreign("YOLO's text form of segmentations", YOLO_REMEDY)
+        return Foreign("one text file of YOLO's segmentations", FOLDER)
     if re.fullmatch(r"\S+\.png +\d+ +\S+", lines[0]):
-        return Foreign("one text file of Cityscapes results", "Give the folder that it lies in")
+        return Foreign("one text file of Cityscapes results", FOLDER)
     if re.match(r"[\[{]\s*'|\[\{'|\{\d+:", lines[0]):
         return Foreign("a printed Python object, not JSON", "Write it with json.dump")
     if lines[0][0] not in "{[" and len(re.split(r"[,;\t]", lines[0])) > 1:
         return Foreign("a table (CSV)", FROM_PYTHON)
     if re.match(r"(%YAML|---|[\w-]+:(\s|$))", lines[0]):
-        return Foreign("a YAML file", EXPORT)
+        return Foreign("a YAML file", "Of a YOLO data set give the folder; else give results as COCO JSON")
     return None
 
 

@@ -50,7 +50,7 @@ BYTES = {
     "HTML": b"\n<!DOCTYPE html><html><body>Sign in</body></html>",
     "CVAT XML": b'<?xml version="1.0"?>\n<annotations><version>1.1</version></annotations>',
     "VOC XML": b"<annotation><folder>JPEGImages</folder></annotation>",
-    "YOLO's text form of segmentations": b"0 0.61 0.38 0.59 0.36 0.57 0.36\n2 0.1 0.2 0.3 0.4 0.5 0.6\n",
+    "one text file of YOLO's segmentations": b"0 0.61 0.38 0.59 0.36 0.57 0.36\n2 0.1 0.2 0.3 0.4 0.5 0.6\n",
     "YOLO's text form of boxes": b"0 0.5 0.5 0.25 0.1\n1 0.2 0.2 0.1 0.1\n",
     "Cityscapes results": b"frankfurt_000000_000294_0.png 26 0.98\n",
     "CSV": b"ImageId,EncodedPixels\n0001.jpg,1 3 10 5\n",
@@ -100,7 +100,6 @@ def test_json_of_another_tool_is_called_by_its_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("file_name", "text", "name"),
     [
-        ("street_12.txt", BYTES["YOLO's text form of segmentations"].decode(), "YOLO"),
         ("labels/a.json", json.dumps(DOCUMENTS["labelme"]), "labelme"),
         ("a.xml", BYTES["CVAT XML"].decode(), "CVAT XML"),
         ("instances.json", json.dumps({"images": [], "annotations": []}), "the JSON file instances.json"),

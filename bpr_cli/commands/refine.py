@@ -17,7 +17,6 @@ from bpr_cli.commands.options import (
     Engine,
     Flips,
     ImageInfo,
-    Images,
     MaskFormName,
     MaxPixels,
     Models,
@@ -54,7 +53,10 @@ def refine(
             rich_help_panel=INPUT,
         ),
     ],
-    images: Images = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the photos, or the photo if there is one.", rich_help_panel=INPUT),
+    ] = None,
     image_info: ImageInfo = None,
     mask: Annotated[
         list[Path] | None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, yolo
+from bpr_cli.formats import cityscapes, coco, per_image, yolo
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -34,11 +34,12 @@ class FolderFormat(NamedTuple):
 
 
 # The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
-JSON_FORMATS: tuple[JsonFormat, ...] = ()
+JSON_FORMATS: tuple[JsonFormat, ...] = (JsonFormat(per_image.is_document, per_image.read_document),)
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
     FolderFormat(yolo.is_label_folder, yolo.read),  # before Cityscapes: its photos too have labels of YOLO
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
+    FolderFormat(per_image.is_folder, per_image.read_folder),
 )
 
 

@@ -111,9 +111,6 @@ def _table(text: str) -> Foreign | None:
 
 # Keys that tell a JSON object, each set whole; the first that fits counts.
 OBJECTS: list[tuple[set[str], str, str]] = [
-    ({"shapes", "imagePath"}, "a labelme file", "Make COCO JSON of the folder with labelme2coco"),
-    ({"shapes", "imageData"}, "a labelme file", "Make COCO JSON of the folder with labelme2coco"),
-    ({"image", "annotations"}, "a file of SA-1B, one image without an id", "Write a COCO dataset of all images"),
     ({"videos", "annotations"}, "a YouTube-VIS file: videos", "Write a COCO dataset with a record for each frame"),
     ({"_via_img_metadata"}, "a VGG Image Annotator project", EXPORT),
     ({"imgHeight", "imgWidth", "objects"}, "a Cityscapes polygon file", "Give gtFine's folder (*_instanceIds.png)"),
@@ -150,8 +147,6 @@ def foreign_records(records: Sequence[Any]) -> Foreign | None:
     keys = {key for record in first for key, value in record.items() if value is not None}
     if "segments_info" in keys:
         return Foreign("COCO panoptic: segments in PNG files", "Give the instance results (COCO RLE or polygons)")
-    if keys & {"predicted_iou", "stability_score"}:
-        return Foreign("masks of Segment Anything, without image ids", "Add an image_id to each record")
     if keys & {"segmentations", "video_id"}:
         return Foreign("YouTube-VIS results: videos", "Write a COCO results list with a record for each frame's mask")
     if "data" in keys and keys & {"annotations", "predictions", "completions"}:

@@ -69,15 +69,12 @@ def test_a_file_that_is_not_json_is_called_by_its_name(tmp_path, name):
 
 
 DOCUMENTS = {
-    "labelme": {"version": "5", "shapes": [], "imagePath": "a.jpg", "imageData": None},
     "panoptic": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": []}]},
     "keypoints": {"images": [{"id": 1}], "annotations": [{**BOX, "keypoints": [1, 2, 2]}]},
     "captions": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "a cat"}]},
     "boxes without masks": [BOX, {**BOX, "segmentation": None}],
     "YouTube-VIS": {"videos": [], "annotations": [], "categories": []},
     "YouTube-VIS results": [{"video_id": 1, "segmentations": []}],
-    "SA-1B": {"image": {"image_id": 7, "file_name": "sa_7.jpg"}, "annotations": [{"segmentation": {}}]},
-    "Segment Anything": [{"segmentation": {}, "area": 3, "predicted_iou": 0.9, "stability_score": 0.9}],
     "Label Studio": [{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}],
     "GeoJSON": {"type": "FeatureCollection", "features": []},
     "VGG Image Annotator": {"a.jpg123": {"filename": "a.jpg", "size": 123, "regions": []}},
@@ -100,7 +97,6 @@ def test_json_of_another_tool_is_called_by_its_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("file_name", "text", "name"),
     [
-        ("labels/a.json", json.dumps(DOCUMENTS["labelme"]), "labelme"),
         ("a.xml", BYTES["CVAT XML"].decode(), "CVAT XML"),
         ("instances.json", json.dumps({"images": [], "annotations": []}), "the JSON file instances.json"),
     ],

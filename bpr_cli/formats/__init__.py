@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree.ElementTree import Element
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, per_image, yolo
+from bpr_cli.formats import cityscapes, coco, cvat, per_image, xml_files, yolo
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -26,6 +27,13 @@ class JsonFormat(NamedTuple):
     read: Callable[[Any, Path, ReadOptions], Results]
 
 
+class XmlFormat(NamedTuple):
+    """A format of XML files: whether a document is of it, by its root, and how it is read."""
+
+    matches: Callable[[Element], bool]
+    read: Callable[[Element, Path, ReadOptions], Results]
+
+
 class FolderFormat(NamedTuple):
     """A format of folders: whether a folder is of it, and how it is read."""
 
@@ -35,6 +43,7 @@ class FolderFormat(NamedTuple):
 
 # The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
 JSON_FORMATS: tuple[JsonFormat, ...] = (JsonFormat(per_image.is_document, per_image.read_document),)
+XML_FORMATS: tuple[XmlFormat, ...] = (XmlFormat(cvat.is_annotations, cvat.read),)
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
     FolderFormat(yolo.is_label_folder, yolo.read),  # before Cityscapes: its photos too have labels of YOLO
@@ -62,6 +71,11 @@ def read_results(
         return _read_folder(path, options)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         raise InputError("this is an image", file=path, remedy="Give its masks with --mask, or a COCO JSON file")
+    if xml_files.is_xml(path):
+        root = xml_files.load(path)
+        for xml_format in XML_FORMATS:
+            if xml_format.matches(root):
+                return xml_format.read(root, path, options)
     document = load(path)
     for json_format in JSON_FORMATS:
         if json_format.matches(document):

@@ -82,7 +82,7 @@ def _markup(text: str) -> Foreign | None:
     if not start.startswith("<"):
         return None
     if "<annotations" in start:
-        return Foreign("CVAT XML", EXPORT)
+        return Foreign("CVAT XML", "Give that file itself")
     if "<annotation" in start:
         return Foreign("a Pascal VOC XML file: boxes, no masks", "Give VOC's masks (SegmentationObject) with --mask")
     return Foreign("an XML file", EXPORT)

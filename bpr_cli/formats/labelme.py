@@ -20,6 +20,7 @@ from bpr_cli.formats.classes import LABEL
 from bpr_cli.formats.fields import as_side, described, is_finite
 from bpr_cli.formats.image_files import BROKEN, damage, open_image
 from bpr_cli.formats.outlines import mask_polygons
+from bpr_cli.formats.parts import objects, with_parts
 from bpr_cli.formats.polygons import scaled_polygons_mask
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance
 from bpr_cli.formats.rle import RLE, BrokenSegmentationError, decode_rle
@@ -82,24 +83,21 @@ def updated(document: Any, path: Path, new: Mapping[int, RLE]) -> Any:
     Of more parts than before the further ones take after the first shape, and all get a `group_id` in common.
     """
     shapes = document["shapes"]
-    replaced: dict[int, list[Any]] = {}  # by the place of a shape: what stands there
+    places_of = _objects(shapes)
+    parts_of: dict[int, list[Any]] = {}
     group = max((shape["group_id"] for shape in shapes if type(shape.get("group_id")) is int), default=0)
-    for number, places in enumerate(_objects(shapes)):
-        if number not in new:
-            continue
-        mask = decode_rle(new[number])
+    for number, rle in new.items():
+        mask = decode_rle(rle)
         if mask.area == 0:
             warn_of_input(EMPTY, path)
             continue
-        old = [shapes[place] for place in places]
+        old = [shapes[place] for place in places_of[number]]
         parts = [_with_mask(old[0], mask)] if _type(old[0]) == MASK else _with_polygons(old, mask)
         if len(parts) > 1 and old[0].get("group_id") is None:
             group += 1
             parts = [{**part, "group_id": group} for part in parts]
-        replaced.update({place: parts[rank : rank + 1] for rank, place in enumerate(places)})
-        replaced[places[-1]] = parts[len(places) - 1 :]
-    kept = [part for place, shape in enumerate(shapes) for part in replaced.get(place, [shape])]
-    return {**document, "shapes": kept}
+        parts_of[number] = parts
+    return {**document, "shapes": with_parts(shapes, places_of, parts_of)}
 
 
 def _type(shape: Mapping[str, Any]) -> Any:
@@ -108,13 +106,10 @@ def _type(shape: Mapping[str, Any]) -> Any:
 
 
 def _objects(shapes: list[Any]) -> list[list[int]]:
-    """The places of each object's shapes, in order of the first."""
-    found: dict[Any, list[int]] = {}
-    for place, shape in enumerate(shapes):
-        if _type(shape) in (POLYGON, MASK):
-            group = shape.get("group_id")
-            found.setdefault(place if group is None else (shape["label"], str(group)), []).append(place)
-    return list(found.values())
+    """The places of each object's shapes."""
+    used = {place: shape for place, shape in enumerate(shapes) if _type(shape) in (POLYGON, MASK)}
+    groups = {place: shape.get("group_id") for place, shape in used.items()}
+    return objects({p: None if group is None else (used[p]["label"], str(group)) for p, group in groups.items()})
 
 
 def _points(shape: Mapping[str, Any]) -> list[list[float]]:

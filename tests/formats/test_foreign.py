@@ -48,7 +48,7 @@ BYTES = {
     "safetensors": (20).to_bytes(8, "little") + b'{"w": 1}',
     "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
     "HTML": b"\n<!DOCTYPE html><html><body>Sign in</body></html>",
-    "CVAT XML": b'<?xml version="1.0"?>\n<annotations><version>1.1</version></annotations>',
+    "an XML file": b'<?xml version="1.0"?>\n<gpx><trk/></gpx>',
     "VOC XML": b"<annotation><folder>JPEGImages</folder></annotation>",
     "one text file of YOLO's segmentations": b"0 0.61 0.38 0.59 0.36 0.57 0.36\n2 0.1 0.2 0.3 0.4 0.5 0.6\n",
     "YOLO's text form of boxes": b"0 0.5 0.5 0.25 0.1\n1 0.2 0.2 0.1 0.1\n",
@@ -97,7 +97,7 @@ def test_json_of_another_tool_is_called_by_its_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("file_name", "text", "name"),
     [
-        ("a.xml", BYTES["CVAT XML"].decode(), "CVAT XML"),
+        ("a.xml", "<annotations><version>1.1</version></annotations>", "CVAT XML"),
         ("instances.json", json.dumps({"images": [], "annotations": []}), "the JSON file instances.json"),
     ],
 )

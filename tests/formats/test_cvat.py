@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -80,12 +81,14 @@ def test_a_file_is_refined_to_a_file_with_the_same_objects(example, tmp_path):
     assert kept(trees[0]) == kept(trees[1])
 
 
-def test_datumaro_reads_what_is_written(tmp_path):
+def test_datumaro_reads_what_is_written(example, tmp_path):
     datumaro = pytest.importorskip("datumaro")
     results = read_results(DATA)
     new = np.zeros((480, 854), np.uint8)
     new[100:200, 300:400] = 1
-    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    for entry in results.images:
+        shutil.copy(example.images / entry.image.file_name, tmp_path / "out" / "images")
     write_results(results, [encode_rle(crop_mask(new, 0, 0, 480, 854))] * 2, tmp_path / "out" / "a.xml")
     polygons = [
         annotation

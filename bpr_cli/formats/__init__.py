@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, cvat, per_image, xml_files, yolo
+from bpr_cli.formats import cityscapes, coco, cvat, label_studio, per_image, xml_files, yolo
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -42,7 +42,10 @@ class FolderFormat(NamedTuple):
 
 
 # The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
-JSON_FORMATS: tuple[JsonFormat, ...] = (JsonFormat(per_image.is_document, per_image.read_document),)
+JSON_FORMATS: tuple[JsonFormat, ...] = (
+    JsonFormat(per_image.is_document, per_image.read_document),
+    JsonFormat(label_studio.is_export, label_studio.read),
+)
 XML_FORMATS: tuple[XmlFormat, ...] = (XmlFormat(cvat.is_annotations, cvat.read),)
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),

@@ -15,6 +15,11 @@ FILES = 20  # files of a folder that are looked into
 SEGMENTATIONS = "Give a COCO results list or dataset with segmentations (examples/FORMATS.md)"
 UNPACK = "Unpack it and give the file inside"
 FROM_PYTHON = "Write its masks as a COCO results list: RLE by pycocotools, saved with json.dump"
+# COCO results that someone pickled; what else a pickle may hold stands in examples/FORMATS.md.
+FROM_PICKLE = (
+    'If you trust it, turn it into JSON: python -c "import json, pickle; '
+    "json.dump(pickle.load(open('results.pkl', 'rb')), open('results.json', 'w'), default=bytes.decode)\""
+)
 FOLDER = "Give the folder that it lies in"
 EXPORT = "Export it as COCO JSON (COCO 1.0, instances)"
 
@@ -55,7 +60,7 @@ def foreign_bytes(data: bytes) -> Foreign | None:
     if data.startswith(b"PK\x03\x04"):
         return _zip(data[:READ_BYTES])
     if re.match(rb"\x80[\x02-\x05]|\(dp?[01]|\(lp?[01]", data):
-        return Foreign("a Python pickle", FROM_PYTHON)
+        return Foreign("a Python pickle", FROM_PICKLE)
     if re.match(rb".{7}\x00\{\"", data, re.DOTALL):
         return Foreign("a safetensors file: weights of a model", SEGMENTATIONS)
     head = data[:READ_BYTES]
@@ -111,6 +116,7 @@ def _table(text: str) -> Foreign | None:
 
 # Keys that tell a JSON object, each set whole; the first that fits counts.
 OBJECTS: list[tuple[set[str], str, str]] = [
+    ({"data", "annotations"}, "one task of Label Studio", "Put it in a list: [{...}]"),
     ({"videos", "annotations"}, "a YouTube-VIS file: videos", "Write a COCO dataset with a record for each frame"),
     ({"_via_img_metadata"}, "a VGG Image Annotator project", EXPORT),
     ({"imgHeight", "imgWidth", "objects"}, "a Cityscapes polygon file", "Give gtFine's folder (*_instanceIds.png)"),
@@ -149,8 +155,8 @@ def foreign_records(records: Sequence[Any]) -> Foreign | None:
         return Foreign("COCO panoptic: segments in PNG files", "Give the instance results (COCO RLE or polygons)")
     if keys & {"segmentations", "video_id"}:
         return Foreign("YouTube-VIS results: videos", "Write a COCO results list with a record for each frame's mask")
-    if "data" in keys and keys & {"annotations", "predictions", "completions"}:
-        return Foreign("a Label Studio export", EXPORT)
+    if {"annotation_id", "annotator"} <= keys:
+        return Foreign("Label Studio's short form, JSON-MIN", "Export the project as JSON")
     if "labels" in keys and "name" in keys:
         return Foreign("a BDD100K file", EXPORT)
     if "segmentation" in keys:

@@ -7,6 +7,9 @@ import io
 import json
 import lzma
 import pickle
+import re
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -68,6 +71,16 @@ def test_a_file_that_is_not_json_is_called_by_its_name(tmp_path, name):
     assert refused.value.remedy
 
 
+def test_the_line_that_turns_a_pickle_into_json_does(tmp_path):
+    rle = {"size": [6, 8], "counts": b"=3300000;"}
+    (tmp_path / "results.pkl").write_bytes(pickle.dumps([{**BOX, "segmentation": rle}]))
+    with pytest.raises(InputError) as refused:
+        read_results(tmp_path / "results.pkl")
+    (code,) = re.findall(r'python -c "(.*)"', refused.value.remedy)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert read_results(tmp_path / "results.json").count == 1
+
+
 DOCUMENTS = {
     "panoptic": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": []}]},
     "keypoints": {"images": [{"id": 1}], "annotations": [{**BOX, "keypoints": [1, 2, 2]}]},
@@ -75,7 +88,8 @@ DOCUMENTS = {
     "boxes without masks": [BOX, {**BOX, "segmentation": None}],
     "YouTube-VIS": {"videos": [], "annotations": [], "categories": []},
     "YouTube-VIS results": [{"video_id": 1, "segmentations": []}],
-    "Label Studio": [{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}],
+    "JSON-MIN": [{"id": 1, "image": "a.jpg", "label": [], "annotator": 1, "annotation_id": 1}],
+    "one task of Label Studio": {"id": 1, "data": {"image": "a.jpg"}, "annotations": []},
     "GeoJSON": {"type": "FeatureCollection", "features": []},
     "VGG Image Annotator": {"a.jpg123": {"filename": "a.jpg", "size": 123, "regions": []}},
     "BDD100K": [{"name": "a.jpg", "labels": []}],

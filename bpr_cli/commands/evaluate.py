@@ -39,7 +39,8 @@ def evaluate(
     gt: Annotated[
         Path,
         typer.Option(
-            help="Ground truth: a COCO or LVIS dataset (JSON), or a folder of Cityscapes' *_instanceIds.png.",
+            help="Ground truth: a COCO or LVIS dataset (JSON), a folder of Cityscapes' *_instanceIds.png, or labels in "
+            "any other form that bpr refine reads.",
             rich_help_panel=INPUT,
         ),
     ],
@@ -148,6 +149,7 @@ def evaluate(
             results,
             gt,
             baseline,
+            images=images,
             image_info=image_info,
             coco_classes=coco_classes,
             max_pixels=max_pixels,

@@ -16,7 +16,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.formats import xml_files
 from bpr_cli.formats.classes import LABEL, with_class_ids
 from bpr_cli.formats.cvat_shapes import MASK, POLYGON, Shapes, mask_attributes, polygon_points
-from bpr_cli.formats.fields import as_id, as_side, described
+from bpr_cli.formats.fields import as_side, described
 from bpr_cli.formats.outlines import mask_polygons
 from bpr_cli.formats.parts import objects, with_parts
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, ReadOptions, Results, Skipped
@@ -68,7 +68,7 @@ def is_annotations(root: Element) -> bool:
 
 
 def read(root: Element, path: Path, options: ReadOptions) -> Results:
-    """Read the images with their polygons and masks.
+    """Read the images with their polygons and masks; an image's id is its name.
 
     Raises:
         InputError: it is of a video, or an image or shape lacks what it needs.
@@ -105,12 +105,12 @@ def read(root: Element, path: Path, options: ReadOptions) -> Results:
 
 def _image(element: Element, path: Path, first: int) -> ImageInstances:
     attributes = element.attrib
-    image_id, name = as_id(attributes.get("id")), attributes.get("name")
-    if image_id is None or name is None:
-        raise InputError(f"an image lacks id or name: {described(dict(attributes))}", file=path, remedy="Export again")
+    name = attributes.get("name")
+    if name is None:
+        raise InputError(f"an image has no name: {described(dict(attributes))}", file=path, remedy="Export it again")
     for shape in element:
         if shape.tag in (POLYGON, MASK) and LABEL not in shape.attrib:
-            raise InputError(f"a {shape.tag} has no label", file=path, image_id=image_id, remedy="Export it again")
+            raise InputError(f"a {shape.tag} has no label", file=path, image_id=name, remedy="Export it again")
         if shape.tag not in (POLYGON, MASK, "tag") and LABEL in shape.attrib:
             warn_of_input(OTHER_SHAPES, path)
     instances = []
@@ -118,9 +118,9 @@ def _image(element: Element, path: Path, first: int) -> ImageInstances:
         shapes = [element[place] for place in places]
         fields = {LABEL: shapes[0].attrib[LABEL]}
         segmentation = Shapes(tuple((shape.tag, shape.attrib) for shape in shapes))
-        instances.append(Instance(index, image_id, segmentation, None, None, False, fields, path))
+        instances.append(Instance(index, name, segmentation, None, None, False, fields, path))
     sides = as_side(attributes.get("height")), as_side(attributes.get("width"))
-    return ImageInstances(ImageRecord(image_id, name, *sides, dict(attributes)), tuple(instances))
+    return ImageInstances(ImageRecord(name, name, *sides, dict(attributes)), tuple(instances))
 
 
 def _objects(image: Element) -> list[list[int]]:

@@ -14,7 +14,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.formats import json_files
 from bpr_cli.formats.brush_rle import decode_brush, encode_brush
 from bpr_cli.formats.classes import LABEL, with_class_ids
-from bpr_cli.formats.fields import as_id, as_side, described, is_finite
+from bpr_cli.formats.fields import as_side, is_finite
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.folders import files_below
 from bpr_cli.formats.outlines import mask_outline
@@ -120,30 +120,27 @@ def is_export(document: Any) -> bool:
 
 
 def read(document: Any, path: Path, options: ReadOptions) -> Results:
-    """Read the brush strokes and polygons of all tasks; an image's id is its task's.
+    """Read the brush strokes and polygons of all tasks; an image's id is its photo's name.
 
     Raises:
-        InputError: a task without a photo, or with the id of another.
+        InputError: a task without a photo, or with that of another.
     """
     folder = options.images if options.images is not None and options.images.is_dir() else path.parent
     names: set[str] | None = None
     entries: list[ImageInstances] = []
     places: list[Place] = []
-    seen: set[int | str] = set()
+    seen: set[str] = set()
     skipped: list[Skipped] = []
     for number, task in enumerate(document):
         try:
-            image_id = as_id(task.get("id", number))
-            if image_id is None or image_id in seen:
-                problem = f"the id of task {number} is {described(task.get('id'))}, or another's too"
-                raise InputError(problem, file=path, remedy="Export the project again")
-            seen.add(image_id)
-            name = _photo_name(task["data"], path, image_id)
-            uploaded = UPLOADED.fullmatch(name)
-            if uploaded is not None:
+            name = _photo_name(task["data"], path, number)
+            if (uploaded := UPLOADED.fullmatch(name)) is not None:
                 names = {photo.name for photo in files_below(folder, SUFFIXES)} if names is None else names
                 name = name if name in names else uploaded[1]
-            entry, found = _task(task, number, path, ImageRecord(image_id, name), len(places))
+            if name in seen:
+                raise InputError(f"two tasks have the photo {name}", file=path, remedy="Keep one of them")
+            seen.add(name)
+            entry, found = _task(task, number, path, ImageRecord(name, name), len(places))
         except InputError as error:
             if not options.skip_bad:
                 raise
@@ -156,7 +153,7 @@ def read(document: Any, path: Path, options: ReadOptions) -> Results:
     return Results(path, KIND, images, len(places), categories, source, skipped=Skipped.joined(skipped))
 
 
-def _photo_name(data: Mapping[str, Any], path: Path, image_id: int | str) -> str:
+def _photo_name(data: Mapping[str, Any], path: Path, number: int) -> str:
     """The photo's path, of whatever Label Studio was given: a path, an URL, a file of local storage, an upload."""
     values = [data["image"], *data.values()] if isinstance(data.get("image"), str) else list(data.values())
     for value in values:
@@ -166,7 +163,7 @@ def _photo_name(data: Mapping[str, Any], path: Path, image_id: int | str) -> str
         named = parse_qs(parts.query).get("d", [unquote(parts.path)])[0].lstrip("/")
         if named.lower().endswith(tuple(SUFFIXES)):
             return named.rpartition("/")[2] if "upload/" in named else named
-    raise InputError("its data name no photo", file=path, image_id=image_id, remedy="Give a project of images")
+    raise InputError(f"the data of task {number} name no photo", file=path, remedy="Give a project of images")
 
 
 def _task(

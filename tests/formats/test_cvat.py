@@ -168,7 +168,7 @@ def test_a_mask_that_became_empty_keeps_its_shape(written):
 def test_a_broken_shape_is_named(tmp_path, shape, problem):
     (tmp_path / "in.xml").write_text(annotations(POLYGON.format("", ""), shape))
     _, broken = read_results(tmp_path / "in.xml").images[0].instances
-    with pytest.raises(InputError, match=f"image 7, annotation 1: .*{problem}"):
+    with pytest.raises(InputError, match=f"image a.jpg, annotation 1: .*{problem}"):
         decode_mask(broken, 8, 9)
 
 
@@ -178,7 +178,7 @@ def test_a_broken_shape_is_named(tmp_path, shape, problem):
         ('<!DOCTYPE a [<!ENTITY b "cc">]><annotations>&b;</annotations>', "has a document type"),
         ("<annotations><image></annotations>", "not XML that can be read"),
         ("<annotations><track id='0'/></annotations>", "CVAT XML of a video"),
-        ("<annotations><image id='1'/></annotations>", "an image lacks id or name"),
+        ("<annotations><image id='1'/></annotations>", "an image has no name"),
         (annotations("<polygon points='1,2;3,4'/>"), "a polygon has no label"),
         ("<annotations>" + "<image id='1' name='a'/>" * 2 + "</annotations>", "the image is listed twice"),
     ],

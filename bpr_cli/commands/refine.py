@@ -40,8 +40,8 @@ def refine(
     input: Annotated[
         Path,
         typer.Argument(
-            help="COCO results or dataset (JSON), a folder of Cityscapes results or of YOLO labels, files of labelme, CVAT, "
-            "Label Studio or Segment Anything, or a photo together with --mask.",
+            help="COCO results or dataset (JSON), a folder of Cityscapes results or of YOLO labels, files of labelme, "
+            "CVAT, Label Studio or Segment Anything, or a photo together with --mask.",
             show_default=False,
         ),
     ],

@@ -37,7 +37,7 @@ def test_yolo_predictions_are_evaluated_with_yolo_labels(yolo, tmp_path):
         (predicted / path.name).write_text("".join(f"{line} 0.9\n" for line in path.read_text().splitlines()))
     ran = run_bpr("evaluate", predicted, "--gt", yolo / "labels" / "val", "--json", tmp_path / "f.json", "--quiet")
     assert ran.returncode == 0, ran.stderr
-    assert evaluate(predicted, yolo / "labels" / "val", quiet=True).after.overall["ap"] == pytest.approx(1)
+    assert evaluate(predicted, yolo / "labels" / "val", quiet=True).scored.figures.ap == pytest.approx(1)
     shutil.move(yolo / "images", tmp_path / "photos")
     with pytest.raises(InputError, match=r"Give .*with --images"):
         evaluate(predicted, yolo / "labels" / "val", quiet=True)
@@ -70,7 +70,7 @@ def test_classes_are_told_by_their_names(tmp_path, name):
     files = (tmp_path / "results.json", DATA / name)
     with pytest.raises(InputError, match="has no name, and classes are told by their names"):
         evaluate(*files, quiet=True)
-    assert evaluate(*files, image_info=tmp_path / "info.json", quiet=True).after.overall["ap"] == pytest.approx(1)
+    assert evaluate(*files, image_info=tmp_path / "info.json", quiet=True).scored.figures.ap == pytest.approx(1)
     info = json.loads((tmp_path / "info.json").read_text())
     info["categories"] = [{**category, "name": category["name"].upper()} for category in info["categories"]]
     (tmp_path / "info.json").write_text(json.dumps(info))
@@ -82,7 +82,7 @@ def test_classes_are_told_by_their_names(tmp_path, name):
 def test_patches_are_cut_from_them(example, tmp_path, name):
     settings = ExtractionSettings(val_fraction=0.0, corruptions=1)
     manifest = extract(example.images, DATA / name, tmp_path / "shards", settings=settings, processes=2, quiet=True)
-    assert manifest["splits"]["train"]["patches"] > 50
+    assert manifest["splits"]["train"]["patches"] > 30
 
 
 @pytest.mark.parametrize("name", ["yolo", "labelme", "cvat/annotations.xml", "label_studio/export.json"])

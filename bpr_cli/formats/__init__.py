@@ -64,7 +64,7 @@ def read_results(
         path: a file or a folder (examples/FORMATS.md).
         max_pixels: larger images are refused.
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
-        images: folder of the photos, for formats that need their sizes; None: where the format has them.
+        images: folder of the photos, or the one photo; None: where the format has them.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.

@@ -7,6 +7,7 @@ Coordinates are integer pixels, (0, 0) the top left pixel; boxes are x1 y1 x2 y2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -77,6 +78,17 @@ def bbox_xywh(mask: Mask) -> list[float]:
 def is_same(first: Mask, second: Mask) -> bool:
     """Whether two masks, both cropped tight, have the same pixels."""
     return first.box_xyxy == second.box_xyxy and np.array_equal(first.pixels_HW, second.pixels_HW)
+
+
+def union(masks: Sequence[Mask]) -> Mask:
+    """All pixels of one or more masks of one image."""
+    x1, y1 = min(m.x1 for m in masks), min(m.y1 for m in masks)
+    x2, y2 = max(m.box_xyxy[2] for m in masks), max(m.box_xyxy[3] for m in masks)
+    window_HW = np.zeros((y2 - y1, x2 - x1), np.uint8)
+    for mask in masks:
+        left, top, right, bottom = mask.box_xyxy
+        window_HW[top - y1 : bottom - y1, left - x1 : right - x1] |= mask.pixels_HW
+    return crop_mask(window_HW, x1, y1, masks[0].image_height, masks[0].image_width)
 
 
 def intersection_over_union(first: Mask, second: Mask) -> float:

@@ -10,7 +10,6 @@ import typer
 from bpr_cli.commands.options import (
     FIGURES,
     INPUT,
-    Images,
     MaxPixels,
     Orientation,
     Quiet,
@@ -42,7 +41,8 @@ def evaluate(
     gt: Annotated[
         Path,
         typer.Option(
-            help="Ground truth: a COCO or LVIS dataset (JSON), or a folder of Cityscapes' *_instanceIds.png.",
+            help="Ground truth: a COCO or LVIS dataset (JSON), a folder of Cityscapes' *_instanceIds.png, or labels in "
+            "any other form that bpr refine reads.",
             rich_help_panel=INPUT,
         ),
     ],
@@ -54,7 +54,13 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder for a report to look at (index.html).", rich_help_panel=INPUT),
     ] = None,
-    images: Images = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the photos: for the report, and for sizes where labels have none (YOLO's).",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
     image_info: Annotated[
         Path | None,
         typer.Option(
@@ -140,10 +146,8 @@ def evaluate(
     from bpr_cli.report.outputs import check_outputs
     from bpr_cli.report.page import write_report
 
-    if report is None:
-        for option in ("images", "orientation"):
-            if is_typed(context, option):
-                raise InputError(f"--{option} is for the report", remedy="Ask for it with --report")
+    if report is None and is_typed(context, "orientation"):
+        raise InputError("--orientation is for the report", remedy="Ask for it with --report")
     conditions = parse_conditions(fail_below or (), fail_above or (), compared=baseline is not None)
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
     reader = PhotoReader(orientation, max_pixels)
@@ -155,6 +159,7 @@ def evaluate(
             results,
             gt,
             baseline,
+            images=images,
             image_info=image_info,
             coco_classes=coco_classes,
             max_pixels=max_pixels,

@@ -33,7 +33,12 @@ LARGEST_SIDE = 4096  # px of a stored patch, as `shards.LARGEST_SIDE`
 def extract(
     context: typer.Context,
     images: Annotated[Path, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)],
-    gt: Annotated[Path, typer.Option(help="Ground truth: a COCO dataset (JSON).", rich_help_panel=INPUT)],
+    gt: Annotated[
+        Path,
+        typer.Option(
+            help="Ground truth: a COCO dataset (JSON), or any other input of bpr refine.", rich_help_panel=INPUT
+        ),
+    ],
     results: Annotated[
         list[Path] | None,
         typer.Option(help="Detections on these photos; repeat for more.", rich_help_panel=INPUT),

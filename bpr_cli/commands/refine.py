@@ -19,7 +19,6 @@ from bpr_cli.commands.options import (
     Engine,
     Flips,
     ImageInfo,
-    Images,
     MaskFormName,
     MaxPixels,
     Models,
@@ -46,7 +45,8 @@ def refine(
     input: Annotated[
         Path,
         typer.Argument(
-            help="COCO results or dataset (JSON), a Cityscapes results folder, or a photo together with --mask.",
+            help="COCO results or dataset (JSON), a folder of Cityscapes results or of YOLO labels, files of labelme, "
+            "CVAT, Label Studio or Segment Anything, or a photo together with --mask.",
             show_default=False,
         ),
     ],
@@ -59,7 +59,10 @@ def refine(
             rich_help_panel=INPUT,
         ),
     ],
-    images: Images = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the photos, or the photo if there is one.", rich_help_panel=INPUT),
+    ] = None,
     image_info: ImageInfo = None,
     mask: Annotated[
         list[Path] | None,

@@ -48,6 +48,7 @@ def evaluate(
     baseline: PathLike | None = None,
     *,
     settings: EvaluationSettings | None = None,
+    images: PathLike | None = None,
     image_info: PathLike | None = None,
     coco_classes: bool = False,
     skip_bad: bool = False,
@@ -61,7 +62,7 @@ def evaluate(
         gt: ground truth: COCO or LVIS, or a folder of Cityscapes' `*_instanceIds.png`; each brings its own rules.
         baseline: what the results were refined from: the same detections in the same order.
         settings: see `EvaluationSettings`.
-        image_info, coco_classes, skip_bad, max_pixels: as in `read_inputs`.
+        images, image_info, coco_classes, skip_bad, max_pixels: as in `read_inputs`.
         quiet: no progress bar.
 
     Raises:
@@ -72,6 +73,7 @@ def evaluate(
         results,
         gt,
         baseline,
+        images=images,
         image_info=image_info,
         coco_classes=coco_classes,
         skip_bad=skip_bad,

@@ -8,9 +8,11 @@ from pathlib import Path
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
 from bpr_cli.evaluation.unusable import usable_detections, usable_objects
 from bpr_cli.files import PathLike, as_path
-from bpr_cli.formats import cityscapes, coco, read_results
+from bpr_cli.formats import cityscapes, coco, read_results, yolo
+from bpr_cli.formats.classes import with_classes_of
 from bpr_cli.formats.image_files import check_pixels
 from bpr_cli.formats.orientation import stated_sizes
+from bpr_cli.formats.photo_sizes import with_photo_sizes
 from bpr_cli.formats.records import Results
 from bpr_cli.limits import MAX_PIXELS
 
@@ -37,6 +39,7 @@ def read_inputs(
     gt: PathLike,
     baseline: PathLike | None = None,
     *,
+    images: PathLike | None = None,
     image_info: PathLike | None = None,
     coco_classes: bool = False,
     skip_bad: bool = False,
@@ -46,6 +49,7 @@ def read_inputs(
 
     Args:
         results, gt, baseline: as in `evaluate`.
+        images: folder of the photos, for ground truth in fractions of them (YOLO); None: where it has them.
         image_info: COCO JSON whose `images` (and `categories`) tell which files and classes the results' ids mean;
             for COCO results on Cityscapes' folders.
         coco_classes: AP*: the ground truth is LVIS's, the detections are of COCO's classes. Detections on images
@@ -57,6 +61,8 @@ def read_inputs(
         InputError: one of them cannot be used.
     """
     truth = read_results(as_path(gt, "gt"), max_pixels, skip_bad=skip_bad)
+    if truth.kind == yolo.KIND:
+        truth = with_photo_sizes(truth, None if images is None else as_path(images, "images"))
     for entry in truth.images:
         for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
             check_pixels(height, width, max_pixels, truth.path, entry.image.id)
@@ -75,6 +81,7 @@ def read_inputs(
             found = coco.with_image_info(found, info)
         if truth.kind == cityscapes.TRUTH:
             found = cityscapes.with_label_ids(found)
+        found = with_classes_of(found, truth)
         found, lines = usable_detections(found, truth, skip_bad)
         unusable.extend(lines)
         return on_images_of(found, truth) if coco_classes else found

@@ -19,6 +19,7 @@ from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, refuse_folder, remove_leftover
 from bpr_cli.formats import read_results
+from bpr_cli.formats.classes import with_classes_of
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Skipped
 from bpr_cli.limits import MAX_PIXELS
@@ -129,7 +130,8 @@ def extract(
             remedy="Give --results, or --corruptions to make coarse masks",
         )
     truth = read_results(gt, max_pixels, skip_bad=skip_bad, images=images)
-    detections = [read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in results]
+    read = (read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in results)
+    detections = [with_classes_of(found, truth) for found in read]
     ensure_folder(out)
     description = manifest.describe(settings, gt, results)
     make = ShardMaker(images, out, settings, manifest.digest(description), max_pixels, skip_bad)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree.ElementTree import Element
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco
+from bpr_cli.formats import cityscapes, coco, cvat, label_studio, per_image, xml_files, yolo
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -26,6 +27,13 @@ class JsonFormat(NamedTuple):
     read: Callable[[Any, Path, ReadOptions], Results]
 
 
+class XmlFormat(NamedTuple):
+    """A format of XML files: whether a document is of it, by its root, and how it is read."""
+
+    matches: Callable[[Element], bool]
+    read: Callable[[Element, Path, ReadOptions], Results]
+
+
 class FolderFormat(NamedTuple):
     """A format of folders: whether a folder is of it, and how it is read."""
 
@@ -34,10 +42,16 @@ class FolderFormat(NamedTuple):
 
 
 # The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
-JSON_FORMATS: tuple[JsonFormat, ...] = ()
+JSON_FORMATS: tuple[JsonFormat, ...] = (
+    JsonFormat(per_image.is_document, per_image.read_document),
+    JsonFormat(label_studio.is_export, label_studio.read),
+)
+XML_FORMATS: tuple[XmlFormat, ...] = (XmlFormat(cvat.is_annotations, cvat.read),)
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
+    FolderFormat(yolo.is_label_folder, yolo.read),  # before Cityscapes: its photos too have labels of YOLO
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
+    FolderFormat(per_image.is_folder, per_image.read_folder),
 )
 
 
@@ -50,7 +64,7 @@ def read_results(
         path: a file or a folder (examples/FORMATS.md).
         max_pixels: larger images are refused.
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
-        images: folder of the photos, for formats that need their sizes; None: where the format has them.
+        images: folder of the photos, or the one photo; None: where the format has them.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.
@@ -60,6 +74,11 @@ def read_results(
         return _read_folder(path, options)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         raise InputError("this is an image", file=path, remedy="Give its masks with --mask, or a COCO JSON file")
+    if xml_files.is_xml(path):
+        root = xml_files.load(path)
+        for xml_format in XML_FORMATS:
+            if xml_format.matches(root):
+                return xml_format.read(root, path, options)
     document = load(path)
     for json_format in JSON_FORMATS:
         if json_format.matches(document):

@@ -45,7 +45,7 @@ class CocoFile:
         document = self.document
         records = document if isinstance(document, list) else document["annotations"]
         updated = [
-            record if rle is None else _with_mask(record, rle, self.form)
+            record if rle is None else with_mask(record, rle, self.form)
             for record, rle in zip(records, segmentations, strict=True)
         ]
         try:
@@ -331,7 +331,8 @@ def with_image_info(results: Results, info: Path) -> Results:
     return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info)[0])
 
 
-def _with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str, Any]:
+def with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str, Any]:
+    """The record with a new mask in a form; `bbox` and `area`, where it has them, follow."""
     as_polygons = form == "polygons" or (form == "same" and isinstance(record["segmentation"], list))
     changed = {**record, "segmentation": rle}
     if as_polygons or "bbox" in record or "area" in record:

@@ -41,10 +41,12 @@ class ImageFinder:
         folder: where to look.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or it is a file.
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.is_file():
+            raise InputError("this is a file, not a folder of images", file=folder, remedy="Give one with --images")
         if not folder.is_dir():
             raise InputError("there is no such folder of images", file=folder, remedy="Give it with --images")
         self.folder = folder

@@ -15,10 +15,12 @@ FILES = 20  # files of a folder that are looked into
 SEGMENTATIONS = "Give a COCO results list or dataset with segmentations (examples/FORMATS.md)"
 UNPACK = "Unpack it and give the file inside"
 FROM_PYTHON = "Write its masks as a COCO results list: RLE by pycocotools, saved with json.dump"
-YOLO_REMEDY = (
-    "Write COCO JSON instead: `yolo segment val save_json=True` does, or turn each line into a polygon in pixels "
-    "(x times the width, y times the height)"
+# COCO results that someone pickled; what else a pickle may hold stands in examples/FORMATS.md.
+FROM_PICKLE = (
+    'If you trust it, turn it into JSON: python -c "import json, pickle; '
+    "json.dump(pickle.load(open('results.pkl', 'rb')), open('results.json', 'w'), default=bytes.decode)\""
 )
+FOLDER = "Give the folder that it lies in"
 EXPORT = "Export it as COCO JSON (COCO 1.0, instances)"
 
 
@@ -58,7 +60,7 @@ def foreign_bytes(data: bytes) -> Foreign | None:
     if data.startswith(b"PK\x03\x04"):
         return _zip(data[:READ_BYTES])
     if re.match(rb"\x80[\x02-\x05]|\(dp?[01]|\(lp?[01]", data):
-        return Foreign("a Python pickle", FROM_PYTHON)
+        return Foreign("a Python pickle", FROM_PICKLE)
     if re.match(rb".{7}\x00\{\"", data, re.DOTALL):
         return Foreign("a safetensors file: weights of a model", SEGMENTATIONS)
     head = data[:READ_BYTES]
@@ -85,7 +87,7 @@ def _markup(text: str) -> Foreign | None:
     if not start.startswith("<"):
         return None
     if "<annotations" in start:
-        return Foreign("CVAT XML", EXPORT)
+        return Foreign("CVAT XML", "Give that file itself")
     if "<annotation" in start:
         return Foreign("a Pascal VOC XML file: boxes, no masks", "Give VOC's masks (SegmentationObject) with --mask")
     return Foreign("an XML file", EXPORT)
@@ -100,23 +102,21 @@ def _table(text: str) -> Foreign | None:
         numbers = len(lines[0].split())
         if numbers in (5, 6):
             return Foreign("YOLO's text form of boxes, which has no masks", "Give results of a segmentation model")
-        return Foreign("YOLO's text form of segmentations", YOLO_REMEDY)
+        return Foreign("one text file of YOLO's segmentations", FOLDER)
     if re.fullmatch(r"\S+\.png +\d+ +\S+", lines[0]):
-        return Foreign("one text file of Cityscapes results", "Give the folder that it lies in")
+        return Foreign("one text file of Cityscapes results", FOLDER)
     if re.match(r"[\[{]\s*'|\[\{'|\{\d+:", lines[0]):
         return Foreign("a printed Python object, not JSON", "Write it with json.dump")
     if lines[0][0] not in "{[" and len(re.split(r"[,;\t]", lines[0])) > 1:
         return Foreign("a table (CSV)", FROM_PYTHON)
     if re.match(r"(%YAML|---|[\w-]+:(\s|$))", lines[0]):
-        return Foreign("a YAML file", EXPORT)
+        return Foreign("a YAML file", "Of a YOLO data set give the folder; else give results as COCO JSON")
     return None
 
 
 # Keys that tell a JSON object, each set whole; the first that fits counts.
 OBJECTS: list[tuple[set[str], str, str]] = [
-    ({"shapes", "imagePath"}, "a labelme file", "Make COCO JSON of the folder with labelme2coco"),
-    ({"shapes", "imageData"}, "a labelme file", "Make COCO JSON of the folder with labelme2coco"),
-    ({"image", "annotations"}, "a file of SA-1B, one image without an id", "Write a COCO dataset of all images"),
+    ({"data", "annotations"}, "one task of Label Studio", "Put it in a list: [{...}]"),
     ({"videos", "annotations"}, "a YouTube-VIS file: videos", "Write a COCO dataset with a record for each frame"),
     ({"_via_img_metadata"}, "a VGG Image Annotator project", EXPORT),
     ({"imgHeight", "imgWidth", "objects"}, "a Cityscapes polygon file", "Give gtFine's folder (*_instanceIds.png)"),
@@ -153,12 +153,10 @@ def foreign_records(records: Sequence[Any]) -> Foreign | None:
     keys = {key for record in first for key, value in record.items() if value is not None}
     if "segments_info" in keys:
         return Foreign("COCO panoptic: segments in PNG files", "Give the instance results (COCO RLE or polygons)")
-    if keys & {"predicted_iou", "stability_score"}:
-        return Foreign("masks of Segment Anything, without image ids", "Add an image_id to each record")
     if keys & {"segmentations", "video_id"}:
         return Foreign("YouTube-VIS results: videos", "Write a COCO results list with a record for each frame's mask")
-    if "data" in keys and keys & {"annotations", "predictions", "completions"}:
-        return Foreign("a Label Studio export", EXPORT)
+    if {"annotation_id", "annotator"} <= keys:
+        return Foreign("Label Studio's short form, JSON-MIN", "Export the project as JSON")
     if "labels" in keys and "name" in keys:
         return Foreign("a BDD100K file", EXPORT)
     if "segmentation" in keys:

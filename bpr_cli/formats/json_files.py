@@ -77,14 +77,20 @@ def check_output(path: Path, out: Path, document: Any) -> None:
     ensure_folder(out.parent)
 
 
-def dump(document: Any, out: Path) -> None:
+def dump(document: Any, out: Path, indent: int | None = None) -> None:
     """Write a document in the form that the file's name asks for; it appears whole or not at all.
+
+    Args:
+        document: a list for JSON Lines.
+        out: the file.
+        indent: spaces of each level; None: all in one line.
 
     Raises:
         RecursionError: it is nested too deeply.
     """
     # json.dumps is many times as fast as json.dump, which writes in Python.
-    text = "".join(f"{json.dumps(record)}\n" for record in document) if _is_of_lines(out) else json.dumps(document)
+    lines = _is_of_lines(out)
+    text = "".join(f"{json.dumps(record)}\n" for record in document) if lines else json.dumps(document, indent=indent)
     data = text.encode()
     if out.suffix.lower() == ".gz":
         data = gzip.compress(data, mtime=0)  # without a time: the same document is the same file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from pycocotools import mask as coco_mask
 
 from bpr_cli.formats.rle import decode_rle
 from bpr_cli.masks import Mask, intersection_over_union
+
+Floats = TypeVar("Floats", np.float32, np.float64)
 
 # OpenCV follows a border from pixel to pixel in these steps (dx, dy), anticlockwise as the image is seen.
 STEPS = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))
@@ -32,6 +35,14 @@ def mask_polygons(mask: Mask) -> list[list[float]]:
     rings = _rings(mask)
     polygons = [_flat(parts, TOLERANCE) for parts in rings]
     return polygons if _iou(polygons, mask) >= LEAST_IOU else [_flat(parts, 0.0) for parts in rings]
+
+
+def mask_outline(mask: Mask) -> list[float]:
+    """The mask as one polygon, flat as in `mask_polygons`: its parts are joined by lines that have no area."""
+    first, *others = [np.reshape(polygon, (-1, 2)) for polygon in mask_polygons(mask)] or [np.zeros((0, 2))]
+    for part in others:
+        first = _cut_open(first, part)
+    return first.ravel().tolist()
 
 
 def _rings(mask: Mask) -> list[list[NDArray[np.float32]]]:
@@ -99,8 +110,8 @@ def _thinned(ring_N2: NDArray[np.float32], tolerance: float) -> NDArray[np.float
     return ring_N2 if len(thin_N2) < 3 else thin_N2
 
 
-def _cut_open(outer_N2: NDArray[np.float32], hole_M2: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The outer ring with a way to the hole, around it and back, where both are nearest."""
+def _cut_open(outer_N2: NDArray[Floats], hole_M2: NDArray[Floats]) -> NDArray[Floats]:
+    """The outer ring with a way to the hole (or to another part), around it and back, where both are nearest."""
     nearest_M = np.array([((outer_N2 - point) ** 2).sum(axis=1).argmin() for point in hole_M2])
     distances_M = ((outer_N2[nearest_M] - hole_M2) ** 2).sum(axis=1)
     start = int(distances_M.argmin())

@@ -45,8 +45,42 @@ def polygons_mask(polygons: Sequence[Any], height: int, width: int, left_out: li
         raise BrokenSegmentationError(
             f"there is no polygon that can be used: polygon 0 {_problem(polygons[0])}", REMEDY
         )
-    _check_pixels(good, height, width)
-    return decode_rle(coco_mask.merge(coco_mask.frPyObjects(good, height, width)))
+    _refuse_fractions(good, height, width)
+    return _filled(good, height, width)
+
+
+def scaled_polygons_mask(polygons: Sequence[Any], height: int, width: int, side: float | None = None) -> Mask:
+    """The mask of polygons of a format that says in which unit they are, filled as pycocotools does.
+
+    Args:
+        polygons: flat lists x, y, x, y, ...
+        height, width: the image's size.
+        side: what a whole side is in the unit (1 for fractions, 100 for percent); None: coordinates are pixels.
+
+    Raises:
+        BrokenSegmentationError: a bad polygon.
+    """
+    scaled = []
+    for number, polygon in enumerate(polygons):
+        if problem := _problem(polygon):
+            raise BrokenSegmentationError(f"polygon {number} {problem}", REMEDY)
+        if side is not None and not -side / 2 <= min(polygon) <= max(polygon) <= 1.5 * side:
+            raise BrokenSegmentationError(
+                f"polygon {number} reaches from {min(polygon):g} to {max(polygon):g}, its photo from 0 to {side:g}",
+                "Check that coordinates are shares of the photo's width and height",
+            )
+        scaled.append(polygon if side is None else in_pixels(polygon, height / side, width / side))
+    return _filled(scaled, height, width)
+
+
+def in_pixels(polygon: Sequence[float], vertical: float, horizontal: float) -> list[float]:
+    """Coordinates times the pixels that a unit has, to the thousandth: what was written in decimals comes out even."""
+    return [round(value * (vertical if place % 2 else horizontal), 3) for place, value in enumerate(polygon)]
+
+
+def _filled(polygons: Sequence[Sequence[float]], height: int, width: int) -> Mask:
+    _refuse_long(polygons, height, width)
+    return decode_rle(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width)))
 
 
 def is_without_polygons(segmentation: Any) -> bool:
@@ -88,15 +122,18 @@ def _problem(polygon: Any) -> str:
     return ""
 
 
-def _check_pixels(polygons: Sequence[Sequence[float]], height: int, width: int) -> None:
-    """Coordinates must be pixels of an image of about this size."""
-    values = [value for polygon in polygons for value in polygon]
-    lowest, highest = min(values), max(values)
+def _refuse_fractions(polygons: Sequence[Sequence[float]], height: int, width: int) -> None:
+    lowest, highest = min(map(min, polygons)), max(map(max, polygons))
     if max(height, width) > 2 * FRACTION and highest <= FRACTION and lowest > -FRACTION:
         raise BrokenSegmentationError(
             "all coordinates are between 0 and 1, fractions of the photo",
             "Write pixels: x times the width, y times the height",
         )
+
+
+def _refuse_long(polygons: Sequence[Sequence[float]], height: int, width: int) -> None:
+    values = [value for polygon in polygons for value in polygon]
+    lowest, highest = min(values), max(values)
     # Exactly only where it might be too long.
     if (highest - lowest) * len(values) / 2 > LONGEST_OUTLINE and sum(map(_outline, polygons)) > LONGEST_OUTLINE:
         raise BrokenSegmentationError(

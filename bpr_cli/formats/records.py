@@ -25,7 +25,7 @@ class ReadOptions:
     Attributes:
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
         max_pixels: larger images are refused.
-        images: the folder of the photos where the user named one: formats in fractions of a photo need its size.
+        images: what the user named: the folder of the photos, or the one photo.
     """
 
     skip_bad: bool = False
@@ -57,7 +57,8 @@ class Instance:
 
     Attributes:
         index: 0-based position in the input's list: what keeps the output in the input's order.
-        segmentation: as the input wrote it: RLE dict, list of polygons, or the path of a mask PNG.
+        segmentation: as the input wrote it: RLE dict, list of polygons, the path of a mask PNG, or a
+            `segmentation.OwnForm`.
         category_id, score, iscrowd: None / None / False where the input has none.
         fields: the input's own record, kept for the output.
         source: the file it was read from, for error messages.
@@ -144,7 +145,7 @@ class Results:
     Attributes:
         path: the file it was read from.
         kind: "coco-results" (a list), "coco-dataset" (a dict), "mask-images" (one image and mask PNGs),
-            "cityscapes-results" or "cityscapes-gt".
+            "cityscapes-results" or "cityscapes-gt", or the name of a tool ("yolo", "labelme").
         images: in order of first appearance.
         count: number of instances over all images.
         categories: id -> name where the input says so.

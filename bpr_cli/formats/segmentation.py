@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,20 @@ from bpr_cli.masks import Mask, crop_mask
 MAX_PIXELS = 2**31 - 1  # pycocotools counts pixels in 32 bits
 
 
+class OwnForm(ABC):
+    """A segmentation in a form that one format alone has."""
+
+    @abstractmethod
+    def to_mask(self, height: int, width: int) -> Mask:
+        """The mask on an image of this size, in pixels; BrokenSegmentationError if it cannot be."""
+
+
 def decode_mask(instance: Instance, height: int, width: int, left_out: list[str] | None = None) -> Mask:
     """The mask of an instance on an image of this size, in pixels.
 
     Args:
-        instance: its segmentation is RLE (counts compressed, str or bytes, or a list), a list of polygons, or the
-            path of a mask image (`mask_pixels.read_foreground`).
+        instance: its segmentation is RLE (counts compressed, str or bytes, or a list), a list of polygons, the
+            path of a mask image (`mask_pixels.read_foreground`), or an `OwnForm`.
         height, width: the image's size.
         left_out: gains a line for each bad polygon among good ones, which is then left out; None: that is an error.
 
@@ -34,6 +43,8 @@ def decode_mask(instance: Instance, height: int, width: int, left_out: list[str]
         segmentation = instance.segmentation
         if isinstance(segmentation, Path):
             return _from_image(segmentation, height, width)
+        if isinstance(segmentation, OwnForm):
+            return segmentation.to_mask(height, width)
         if isinstance(segmentation, Mapping):
             return read_rle(segmentation, height, width)
         if isinstance(segmentation, list):

@@ -93,7 +93,8 @@ def refine(
     Args:
         input: COCO results list or dataset dict (JSON); with `masks`, a photo.
         output: file for the refined results, in the input's form; with `masks`, a folder.
-        images: folder of the photos; None: the input's own folder.
+        images: folder of the photos, or the photo where there is but one; None: where the input says that they are,
+            else its own folder.
         image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
             image id.
         masks: mask images of the photo `input`; without `images` and `image_info` then.
@@ -230,6 +231,8 @@ def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple
     """Image id -> file, of images with instances. Missing ones are an error, or skipped."""
     if results.kind == "mask-images":
         return {entry.image.id: results.path for entry in results.images}, Skipped()
+    if folder is not None and folder.is_file():
+        return _one_photo(results, folder), Skipped()
     finder = ImageFinder(folder or results.photos or results.path.parent)
     entries = [entry for entry in results.images if entry.instances]
     problems: list[str] = []
@@ -237,6 +240,17 @@ def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple
     left_out = [entry for entry in entries if entry.image.id not in paths]
     count = sum(len(entry.instances) for entry in left_out)
     return paths, Skipped(images=len(left_out), instances=count, lines=tuple(problems))
+
+
+def _one_photo(results: Results, photo: Path) -> dict[int | str, Path]:
+    """Image id -> the photo; InputError unless there is one image."""
+    if len(results.images) != 1:
+        raise InputError(
+            f"this is one file, the results are of {len(results.images)} images",
+            file=photo,
+            remedy="Give the folder of the photos with --images",
+        )
+    return {results.images[0].image.id: photo}
 
 
 def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:

@@ -7,6 +7,9 @@ import io
 import json
 import lzma
 import pickle
+import re
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -48,9 +51,9 @@ BYTES = {
     "safetensors": (20).to_bytes(8, "little") + b'{"w": 1}',
     "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
     "HTML": b"\n<!DOCTYPE html><html><body>Sign in</body></html>",
-    "CVAT XML": b'<?xml version="1.0"?>\n<annotations><version>1.1</version></annotations>',
+    "an XML file": b'<?xml version="1.0"?>\n<gpx><trk/></gpx>',
     "VOC XML": b"<annotation><folder>JPEGImages</folder></annotation>",
-    "YOLO's text form of segmentations": b"0 0.61 0.38 0.59 0.36 0.57 0.36\n2 0.1 0.2 0.3 0.4 0.5 0.6\n",
+    "one text file of YOLO's segmentations": b"0 0.61 0.38 0.59 0.36 0.57 0.36\n2 0.1 0.2 0.3 0.4 0.5 0.6\n",
     "YOLO's text form of boxes": b"0 0.5 0.5 0.25 0.1\n1 0.2 0.2 0.1 0.1\n",
     "Cityscapes results": b"frankfurt_000000_000294_0.png 26 0.98\n",
     "CSV": b"ImageId,EncodedPixels\n0001.jpg,1 3 10 5\n",
@@ -68,17 +71,25 @@ def test_a_file_that_is_not_json_is_called_by_its_name(tmp_path, name):
     assert refused.value.remedy
 
 
+def test_the_line_that_turns_a_pickle_into_json_does(tmp_path):
+    rle = {"size": [6, 8], "counts": b"=3300000;"}
+    (tmp_path / "results.pkl").write_bytes(pickle.dumps([{**BOX, "segmentation": rle}]))
+    with pytest.raises(InputError) as refused:
+        read_results(tmp_path / "results.pkl")
+    (code,) = re.findall(r'python -c "(.*)"', refused.value.remedy)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert read_results(tmp_path / "results.json").count == 1
+
+
 DOCUMENTS = {
-    "labelme": {"version": "5", "shapes": [], "imagePath": "a.jpg", "imageData": None},
     "panoptic": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": []}]},
     "keypoints": {"images": [{"id": 1}], "annotations": [{**BOX, "keypoints": [1, 2, 2]}]},
     "captions": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "a cat"}]},
     "boxes without masks": [BOX, {**BOX, "segmentation": None}],
     "YouTube-VIS": {"videos": [], "annotations": [], "categories": []},
     "YouTube-VIS results": [{"video_id": 1, "segmentations": []}],
-    "SA-1B": {"image": {"image_id": 7, "file_name": "sa_7.jpg"}, "annotations": [{"segmentation": {}}]},
-    "Segment Anything": [{"segmentation": {}, "area": 3, "predicted_iou": 0.9, "stability_score": 0.9}],
-    "Label Studio": [{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}],
+    "JSON-MIN": [{"id": 1, "image": "a.jpg", "label": [], "annotator": 1, "annotation_id": 1}],
+    "one task of Label Studio": {"id": 1, "data": {"image": "a.jpg"}, "annotations": []},
     "GeoJSON": {"type": "FeatureCollection", "features": []},
     "VGG Image Annotator": {"a.jpg123": {"filename": "a.jpg", "size": 123, "regions": []}},
     "BDD100K": [{"name": "a.jpg", "labels": []}],
@@ -100,9 +111,7 @@ def test_json_of_another_tool_is_called_by_its_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("file_name", "text", "name"),
     [
-        ("street_12.txt", BYTES["YOLO's text form of segmentations"].decode(), "YOLO"),
-        ("labels/a.json", json.dumps(DOCUMENTS["labelme"]), "labelme"),
-        ("a.xml", BYTES["CVAT XML"].decode(), "CVAT XML"),
+        ("a.xml", "<annotations><version>1.1</version></annotations>", "CVAT XML"),
         ("instances.json", json.dumps({"images": [], "annotations": []}), "the JSON file instances.json"),
     ],
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +40,36 @@ def test_each_input_of_the_page_is_read_and_its_output_is_what_is_written(tmp_pa
     assert json.loads((tmp_path / "out.json").read_text()) == expected
 
 
+@pytest.mark.parametrize(
+    ("heading", "name"),
+    [
+        ("YOLO", "labels/street.txt"),
+        ("labelme", "street.json"),
+        ("CVAT", "annotations.xml"),
+        ("Label Studio", "export.json"),
+        ("Segment Anything", "masks.json"),
+    ],
+)
+def test_each_other_input_of_the_page_is_read_and_its_output_is_what_is_written(tmp_path, heading, name):
+    (section,) = re.findall(rf"^## {heading}\n(.*?)^## ", PAGE, re.DOTALL | re.M)
+    before, after = re.findall(r"```(?:json|xml|text)\n(.*?)```", section, re.DOTALL)
+    paths = {}
+    for place, text in (("in", before), ("expected", after)):
+        file = tmp_path / place / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+        paths[place] = file.parent if file.suffix == ".txt" else file
+    expected = read_results(paths["expected"])
+    new = [encode_rle(decode(instance.segmentation)) for entry in expected.images for instance in entry.instances]
+    out = tmp_path / "out" if paths["in"].is_dir() else tmp_path / name
+    write_results(read_results(paths["in"]), new, out)
+    written = (out / Path(name).name if out.is_dir() else out).read_text()
+    if name.endswith(".json"):
+        assert json.loads(written) == json.loads(after)
+    else:
+        assert written == after
+
+
 def test_the_three_segmentations_of_the_page_are_one_mask():
     forms = [
         json.loads(text) for text in re.findall(r"^\| (?:compressed RLE|plain RLE|polygons) \| `(.*?)`", PAGE, re.M)
@@ -53,3 +86,15 @@ def test_the_error_of_the_page_is_the_one_that_is_raised():
     with pytest.raises(InputError) as caught:
         decode_mask(Instance(3, 139, broken, 1, None, False, {}, Path("results.json")), 6, 8)
     assert f"`{caught.value}`" in PAGE
+
+
+def test_the_line_of_the_page_turns_a_pickle_of_mmdetection_into_results(tmp_path):
+    """Made as its DumpDetResults writes them, but for tensors in the place of arrays."""
+    rle = {"size": [6, 8], "counts": b"=3300000;"}
+    instances = {"masks": [rle], "labels": np.array([2]), "scores": np.array([0.75], np.float32)}
+    (tmp_path / "results.pkl").write_bytes(pickle.dumps([{"img_id": 139, "pred_instances": instances}]))
+    (code,) = re.findall(r'python -c "(.*)"', PAGE)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    (entry,) = read_results(tmp_path / "results.json").images
+    assert (entry.image.id, entry.instances[0].category_id, entry.instances[0].score) == (139, 2, 0.75)
+    assert decode(entry.instances[0].segmentation).area == 12

@@ -127,8 +127,8 @@ def test_a_bpr_toml_may_hold_what_a_run_does_without(tmp_path):
     assert "photo.jpg" in done.stderr
     scored = run_bpr("evaluate", "results.json", "--gt", "gt.json", cwd=tmp_path)
     assert "gt.json" in scored.stderr
-    typed = run_bpr("evaluate", "results.json", "--gt", "gt.json", "--images", "photos", cwd=tmp_path)
-    assert "--images is for the report. Ask for it with --report." in typed.stderr
+    typed = run_bpr("evaluate", "results.json", "--gt", "gt.json", "--orientation", "stored", cwd=tmp_path)
+    assert "--orientation is for the report. Ask for it with --report." in typed.stderr
 
 
 def test_the_command_refuses_a_threshold_that_its_scheme_does_without(tmp_path):

@@ -13,19 +13,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bpr_cli.errors import InputError
     from bpr_cli.evaluation.evaluate import evaluate
+    from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
     from bpr_cli.extraction.extract import extract
+    from bpr_cli.extraction.extraction_settings import ExtractionSettings
     from bpr_cli.refining.refine import refine
-    from bpr_cli.refining.refiner import Refiner
+    from bpr_cli.refining.refiner import ImageRefiner, Refiner
     from bpr_cli.refining.settings import RefineSettings
+    from bpr_cli.refining.speed import SPEEDS, choose_speed
+    from bpr_cli.training.recipe import Recipe, choose_recipe
     from bpr_cli.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "RefineSettings", "Refiner", "evaluate", "extract", "refine", "train"]
+__all__ = [
+    "SPEEDS",
+    "EvaluationSettings",
+    "ExtractionSettings",
+    "ImageRefiner",
+    "InputError",
+    "Recipe",
+    "RefineSettings",
+    "Refiner",
+    "choose_recipe",
+    "choose_speed",
+    "evaluate",
+    "extract",
+    "refine",
+    "train",
+]
 
 _HOMES = {
+    "SPEEDS": "bpr_cli.refining.speed",
+    "EvaluationSettings": "bpr_cli.evaluation.evaluation_settings",
+    "ExtractionSettings": "bpr_cli.extraction.extraction_settings",
+    "ImageRefiner": "bpr_cli.refining.refiner",
     "InputError": "bpr_cli.errors",
+    "Recipe": "bpr_cli.training.recipe",
     "RefineSettings": "bpr_cli.refining.settings",
     "Refiner": "bpr_cli.refining.refiner",
+    "choose_recipe": "bpr_cli.training.recipe",
+    "choose_speed": "bpr_cli.refining.speed",
     "evaluate": "bpr_cli.evaluation.evaluate",
     "extract": "bpr_cli.extraction.extract",
     "refine": "bpr_cli.refining.refine",

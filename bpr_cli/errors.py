@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
+from typing import TypeVar
 
 DISTRIBUTION = "boundary-patch-refinement"  # what pip knows it by
 LONGEST_ID = 80  # characters of an image's id in a message
+
+Settings = TypeVar("Settings")
 
 
 class InputError(ValueError):
@@ -61,3 +65,27 @@ class InputError(ValueError):
 def to_install(extra: str) -> str:
     """The remedy for a missing package: the command that installs it, by the extra of pyproject.toml it belongs to."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def refuse_beside(what: str, defaults: Mapping[str, object] | None = None, **arguments: object) -> None:
+    """InputError if an argument is given that would not be used beside `what`.
+
+    Args:
+        what: what makes the others useless, as the message names it.
+        defaults: the arguments' defaults, where they are not None.
+        arguments: as the caller got them.
+    """
+    known = defaults or {}
+    useless = [
+        name for name, value in arguments.items() if value is not None and not (name in known and value == known[name])
+    ]
+    if useless:
+        raise InputError(f"{', '.join(useless)} would not be used beside {what}", remedy="Leave one of them out")
+
+
+def checked_settings(settings: Settings | None, kind: type[Settings]) -> Settings:
+    """Settings of that kind, with its defaults where there are none; InputError for anything else."""
+    settings = kind() if settings is None else settings
+    if not isinstance(settings, kind):
+        raise InputError(f"settings is {type(settings).__name__}", remedy=f"Give {kind.__name__}(...)")
+    return settings

@@ -17,9 +17,11 @@ from bpr_cli.commands.options import (
     SkipBad,
     console,
     errors,
+    is_typed,
     print_notices,
     print_skipped,
 )
+from bpr_cli.errors import InputError
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.notices import collected_warnings
 
@@ -35,6 +37,7 @@ def _conditions(typed: str) -> list[str]:
 
 
 def evaluate(
+    context: typer.Context,
     results: Annotated[Path, typer.Argument(help="Results to score.", show_default=False)],
     gt: Annotated[
         Path,
@@ -137,6 +140,10 @@ def evaluate(
     from bpr_cli.report.outputs import check_outputs
     from bpr_cli.report.page import write_report
 
+    if report is None:
+        for option in ("images", "orientation"):
+            if is_typed(context, option):
+                raise InputError(f"--{option} is for the report", remedy="Ask for it with --report")
     conditions = parse_conditions(fail_below or (), fail_above or (), compared=baseline is not None)
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
     reader = PhotoReader(orientation, max_pixels)

@@ -19,9 +19,11 @@ from bpr_cli.commands.options import (
     Scheme,
     SkipBad,
     console,
+    is_typed,
     print_notices,
     print_skipped,
 )
+from bpr_cli.errors import refuse_beside
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.notices import collected_warnings
 
@@ -29,6 +31,7 @@ LARGEST_SIDE = 4096  # px of a stored patch, as `shards.LARGEST_SIDE`
 
 
 def extract(
+    context: typer.Context,
     images: Annotated[Path, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)],
     gt: Annotated[Path, typer.Option(help="Ground truth: a COCO dataset (JSON).", rich_help_panel=INPUT)],
     results: Annotated[
@@ -114,6 +117,8 @@ def extract(
     from bpr_cli.extraction.extract import extract as run
     from bpr_cli.extraction.extraction_settings import ExtractionSettings, parse_scales
 
+    if scheme != "dense" and is_typed(context, "nms_threshold"):
+        refuse_beside(f"the {scheme} scheme", nms_threshold=nms_threshold)
     if corruptions is None:
         corruptions = 0 if results else 4
     settings = ExtractionSettings(

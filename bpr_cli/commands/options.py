@@ -153,6 +153,12 @@ Scheme = Annotated[
 ]
 
 
+def is_typed(context: typer.Context, option: str) -> bool:
+    """Whether an option stands on the command line, not in a bpr.toml and not by default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def print_error(kind: str, error: Exception | str) -> None:
     errors.print(f"[bold red]{kind}:[/] {escape(_printable(str(error)))}", soft_wrap=True)
 

@@ -30,6 +30,7 @@ from bpr_cli.commands.options import (
     SkipBad,
     Speed,
     console,
+    is_typed,
     print_notices,
     print_skipped,
 )
@@ -38,6 +39,7 @@ from bpr_cli.notices import collected_warnings
 
 
 def refine(
+    context: typer.Context,
     input: Annotated[
         Path,
         typer.Argument(
@@ -108,20 +110,15 @@ def refine(
     [bold]bpr refine[/] photo.jpg --mask person.png --mask dog.png -o refined/
     """
     from bpr_cli.refining.refine import refine as run
-    from bpr_cli.refining.speed import choose_speed
 
-    models, settings = choose_speed(
-        speed,
-        model or (),
-        nms_threshold=nms_threshold,
-        scheme=scheme,
-        flips=flips,
-        blend=blend,
-        passes=passes,
-        caution=caution,
-        batch_size=batch_size,
-        min_score=min_score,
-    )
+    # What has no use here is refused where it is typed; in a bpr.toml it is for other runs.
+    if mask:
+        images = images if is_typed(context, "images") else None
+        image_info = image_info if is_typed(context, "image_info") else None
+    if scheme != "dense":
+        nms_threshold = nms_threshold if is_typed(context, "nms_threshold") else None
+    if scheme == "instance":
+        blend = blend if is_typed(context, "blend") else None
     with collected_warnings() as warned:
         summary = run(
             input,
@@ -129,8 +126,8 @@ def refine(
             images=images,
             image_info=image_info,
             masks=mask or (),
-            model=models,
-            settings=settings,
+            model=model,
+            speed=speed,
             device=device,
             precision=precision,
             engine=engine,
@@ -139,6 +136,14 @@ def refine(
             mask_form=masks,
             skip_bad=skip_bad,
             quiet=quiet,
+            nms_threshold=nms_threshold,
+            scheme=scheme,
+            flips=flips,
+            blend=blend,
+            passes=passes,
+            caution=caution,
+            batch_size=batch_size,
+            min_score=min_score,
         )
     console.print(
         f"{summary.instances} instances, {summary.changed} changed, {summary.patches} patches ({summary.engine}) "

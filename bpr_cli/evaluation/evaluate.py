@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bpr_cli.errors import checked_settings
 from bpr_cli.evaluation.average_f import ContourTally
 from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, average_precision
 from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth, frame_size
@@ -83,7 +84,7 @@ def evaluate_inputs(
     inputs: EvaluationInputs, settings: EvaluationSettings | None = None, *, quiet: bool = False
 ) -> Evaluation:
     """The same for files that were read already; see `evaluate`."""
-    settings = settings or EvaluationSettings()
+    settings = checked_settings(settings, EvaluationSettings)
     after, truth, before = inputs.results, inputs.gt, inputs.baseline
     categories = check_truth(truth, settings.group_by)
     check_detections(after, truth, categories)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, checked_settings
 from bpr_cli.extraction import manifest
 from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.extraction.image_patches import image_patches
@@ -122,7 +122,7 @@ def extract(
     """
     images, gt, out = as_path(images, "images"), as_path(gt, "gt"), as_path(out, "out")
     results = as_paths(results, "results")
-    settings = settings or ExtractionSettings()
+    settings = checked_settings(settings, ExtractionSettings)
     if not results and not settings.corruptions:
         raise InputError(
             "there is nothing to extract without results",

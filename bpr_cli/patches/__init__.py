@@ -10,7 +10,7 @@ pixels, so the border itself is no object boundary.
 
 from bpr_cli.patches.boxes import OBJECT, SCHEMES, TIE_ORDERS, WHOLE, boundary_scores, propose_boxes
 from bpr_cli.patches.cutting import crop, resize_patches
-from bpr_cli.patches.merging import PLAIN, Caution, hann_weights, merge_patches
+from bpr_cli.patches.merging import PLAIN, Caution, Probabilities, hann_weights, merge_patches, merged_probabilities
 from bpr_cli.patches.window import Window, window_around
 
 __all__ = [
@@ -20,11 +20,13 @@ __all__ = [
     "TIE_ORDERS",
     "WHOLE",
     "Caution",
+    "Probabilities",
     "Window",
     "boundary_scores",
     "crop",
     "hann_weights",
     "merge_patches",
+    "merged_probabilities",
     "propose_boxes",
     "resize_patches",
     "window_around",

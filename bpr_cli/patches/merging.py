@@ -32,6 +32,20 @@ class Caution:
 PLAIN = Caution()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Probabilities:
+    """How likely each pixel of a part of an image is foreground; all other pixels are background for sure.
+
+    Attributes:
+        values_HW: float32, 0..1.
+        x1, y1: where the top left pixel lies in the image.
+    """
+
+    values_HW: NDArray[np.float32]
+    x1: int
+    y1: int
+
+
 @lru_cache(maxsize=8)
 def hann_weights(patch_size: int) -> NDArray[np.float32]:
     """Blending weights (P, P) float32 that trust the middle of a patch most: above 0, up to 1; read-only."""
@@ -66,26 +80,64 @@ def merge_patches(
         ValueError: boxes of several sizes, or probabilities that do not fit them.
     """
     coarse_HW = window.pixels_HW
-    height, width = coarse_HW.shape
     rows, columns = _inner_part(boxes, probabilities_NPP)
     # Sums of (p - threshold): a mean above the threshold is a sum above 0, so nothing counts the patches of a pixel.
     votes_NPP = probabilities_NPP[:, rows, columns] - HALF
     if caution.margin and len(boxes):
         votes_NPP = _cautious_votes(probabilities_NPP[:, rows, columns], window.cut(boxes), caution.margin)
     weights_PP = np.ones(votes_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
-    balance_HW = np.zeros(coarse_HW.shape, np.float32)
+    balance_HW, covered_HW = _weighted_sum(votes_NPP, weights_PP, window, boxes)
     merged_HW = coarse_HW.copy()
-    covered_HW = np.zeros(coarse_HW.shape, np.bool_)
-    for votes, (x1, y1, x2, y2) in zip(votes_NPP, window.shift(boxes).tolist(), strict=True):
-        place = np.s_[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)]  # a slice ends where the array does
-        inside = np.s_[max(0, -y1) : max(0, height - y1), max(0, -x1) : max(0, width - x1)]
-        if votes[inside].size:
-            cv2.accumulateProduct(votes[inside], weights_PP[inside], balance_HW[place])
-            covered_HW[place] = True
     np.copyto(merged_HW, (balance_HW > 0).view(np.uint8), where=covered_HW)
     if caution.reach is not None:
         np.copyto(merged_HW, coarse_HW, where=_is_out_of_reach(coarse_HW, caution.reach))
     return Window(merged_HW, window.x1, window.y1)
+
+
+def merged_probabilities(
+    window: Window,
+    boxes: NDArray[np.int64],
+    probabilities_NPP: NDArray[np.float32],
+    weights: NDArray[np.float32] | None,
+    caution: Caution,
+    merged: Window,
+) -> Probabilities:
+    """The mean probabilities by which `merge_patches` decided; 0 or 1 of the mask where it did not look at them.
+
+    Args:
+        window, boxes, probabilities_NPP, weights, caution: as `merge_patches` had them.
+        merged: what it returned.
+    """
+    coarse_HW, merged_HW = window.pixels_HW, merged.pixels_HW
+    rows, columns = _inner_part(boxes, probabilities_NPP)
+    inner_NPP = probabilities_NPP[:, rows, columns]
+    weights_PP = np.ones(inner_NPP.shape[1:], np.float32) if weights is None else weights[rows, columns]
+    sums_HW, decided_HW = _weighted_sum(inner_NPP, weights_PP, window, boxes)
+    weight_HW, _ = _weighted_sum(np.ones_like(inner_NPP), weights_PP, window, boxes)
+    if caution.reach is not None:
+        decided_HW &= ~_is_out_of_reach(coarse_HW, caution.reach)
+    means_HW = np.divide(sums_HW, weight_HW, out=merged_HW.astype(np.float32), where=decided_HW)
+    # The mask was decided by a sum, this is a quotient: rounding must not set one against the other.
+    thresholds_HW = np.where(coarse_HW, HALF - np.float32(caution.margin), HALF + np.float32(caution.margin))
+    above_HW = np.nextafter(thresholds_HW, np.float32(1))
+    agreeing_HW = np.where(merged_HW, np.maximum(means_HW, above_HW), np.minimum(means_HW, thresholds_HW))
+    return Probabilities(np.clip(agreeing_HW, 0, 1), window.x1, window.y1)
+
+
+def _weighted_sum(
+    values_NPP: NDArray[np.float32], weights_PP: NDArray[np.float32], window: Window, boxes: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Sum by pixel of the values times the weights of all boxes over it, and where there are any."""
+    height, width = window.pixels_HW.shape
+    sums_HW = np.zeros((height, width), np.float32)
+    covered_HW = np.zeros((height, width), np.bool_)
+    for values_PP, (x1, y1, x2, y2) in zip(values_NPP, window.shift(boxes).tolist(), strict=True):
+        place = np.s_[max(0, y1) : max(0, y2), max(0, x1) : max(0, x2)]  # a slice ends where the array does
+        inside = np.s_[max(0, -y1) : max(0, height - y1), max(0, -x1) : max(0, width - x1)]
+        if values_PP[inside].size:
+            cv2.accumulateProduct(values_PP[inside], weights_PP[inside], sums_HW[place])
+            covered_HW[place] = True
+    return sums_HW, covered_HW
 
 
 def _cautious_votes(

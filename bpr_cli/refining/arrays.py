@@ -22,7 +22,7 @@ def checked_image(image: Any) -> NDArray[np.uint8]:
     Raises:
         InputError: it is not uint8 RGB, or has no pixel.
     """
-    image_HWC = _as_array(image, "the image")
+    image_HWC = as_array(image, "the image")
     if image_HWC.ndim != 3 or image_HWC.shape[2] != 3 or image_HWC.dtype != np.uint8:
         remedy = "Give the photo's pixels 0..255 as RGB"
         if image_HWC.ndim == 3 and image_HWC.shape[0] == 3:
@@ -44,10 +44,10 @@ def checked_masks(masks: Any, height: int, width: int) -> NDArray[Any]:
         InputError: another shape or type; a mask with several values beside 0, which are several objects or shades.
     """
     if isinstance(masks, (list, tuple)):
-        masks = [_as_array(mask, f"mask {number}") for number, mask in enumerate(masks)] or np.zeros(
+        masks = [as_array(mask, f"mask {number}") for number, mask in enumerate(masks)] or np.zeros(
             (0, height, width), bool
         )
-    masks_NHW = _as_array(masks, "the masks")
+    masks_NHW = as_array(masks, "the masks")
     if masks_NHW.ndim != 3 or masks_NHW.shape[1:] != (height, width):
         raise InputError(
             f"the masks are {masks_NHW.shape}, the image is {(height, width)}",
@@ -69,7 +69,7 @@ def checked_scores(scores: Any, count: int) -> list[float] | None:
     """
     if scores is None:
         return None
-    scores_N = _as_array(scores, "the scores")
+    scores_N = as_array(scores, "the scores")
     if scores_N.shape != (count,):
         score_shape = len(scores_N) if scores_N.ndim == 1 else scores_N.shape
         raise InputError(f"{score_shape} scores for {count} masks", remedy="Give one score a mask")
@@ -91,7 +91,16 @@ def _check_values(number: int, mask_HW: NDArray[np.integer[Any]]) -> None:
         )
 
 
-def _as_array(value: Any, name: str) -> NDArray[Any]:
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """Anything array-like as an array; a tensor of any device is copied to memory.
+
+    Args:
+        value: as said.
+        name: what messages call it.
+
+    Raises:
+        InputError: NumPy cannot read it.
+    """
     if hasattr(value, "detach"):  # a tensor; torch itself need not be loaded for arrays
         value = value.detach().cpu()
     try:

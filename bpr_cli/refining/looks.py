@@ -43,6 +43,7 @@ class Subject:
         mask: the mask that the input has.
         crowding: share of its boundary that has other objects beside it, 0..1.
         neighbours: the other detections around it, for networks that see them.
+        with_probabilities: whether the probabilities behind its refined mask are wanted too.
     """
 
     index: int
@@ -50,6 +51,7 @@ class Subject:
     mask: Mask
     crowding: float = 0.0
     neighbours: tuple[Neighbour, ...] = ()
+    with_probabilities: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +68,7 @@ class Look:
         masks: what the network takes beside them: the coarse masks, for networks that see neighbours with these
             (`input_tensor.prepare`).
         patch_count: patches of all passes up to this one.
+        probabilities: those that decided `mask`; None if they are not wanted, or if no pass decided it.
     """
 
     subject: Subject
@@ -76,12 +79,13 @@ class Look:
     images_NHWC: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     patch_count: int
+    probabilities: patches.Probabilities | None = None
 
     @property
     def mask_bytes(self) -> int:
-        """What its masks hold in memory."""
+        """What its masks and probabilities hold in memory."""
         masks = (self.mask.pixels_HW, self.window.pixels_HW, self.subject.mask.pixels_HW)
-        return sum(pixels_HW.nbytes for pixels_HW in masks)
+        return sum(pixels_HW.nbytes for pixels_HW in masks) + _bytes_of(self.probabilities)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,17 +97,23 @@ class Refined:
         coarse: the mask that the input has.
         mask: the mask after all passes.
         patch_count: patches of all passes.
+        probabilities: those that decided `mask`; None if they are not wanted, or if no pass decided it.
     """
 
     index: int
     coarse: Mask
     mask: Mask
     patch_count: int
+    probabilities: patches.Probabilities | None = None
 
     @property
     def mask_bytes(self) -> int:
-        """What its masks hold in memory."""
-        return self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes
+        """What its masks and probabilities hold in memory."""
+        return self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes + _bytes_of(self.probabilities)
+
+
+def _bytes_of(probabilities: patches.Probabilities | None) -> int:
+    return 0 if probabilities is None else probabilities.values_HW.nbytes
 
 
 def first_look(subject: Subject, configs: Sequence[ModelConfig], settings: RefineSettings) -> Look | Refined:
@@ -131,21 +141,21 @@ def next_look(
         settings: where patches lie, blending, caution.
     """
     subject = look.subject
-    merged = _merge(look, probabilities_NPP, configs[look.number], settings)
+    merged, probabilities = _merge(look, probabilities_NPP, configs[look.number], settings)
     number = look.number + 1
     is_object = is_object_model(configs[look.number])
     is_first = look.number == 0 or is_object_model(configs[look.number - 1])
     mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
     if is_object:
         if mask.pixels_HW.size == 0 or not _is_likely_better(look, probabilities_NPP, configs[look.number], settings):
-            mask = look.mask
+            mask, probabilities = look.mask, look.probabilities
         if _is_seen_in_full(look):
             number = len(configs)
     elif is_first and is_gated(settings) and not _is_borne_out(look, merged, settings):
-        return Refined(subject.index, subject.mask, look.mask, look.patch_count)
+        return Refined(subject.index, subject.mask, look.mask, look.patch_count, look.probabilities)
     if number == len(configs):
-        return Refined(subject.index, subject.mask, mask, look.patch_count)
-    return _take_look(subject, number, mask, configs, settings, look.patch_count)
+        return Refined(subject.index, subject.mask, mask, look.patch_count, probabilities)
+    return _take_look(subject, number, mask, configs, settings, look.patch_count, probabilities)
 
 
 def is_object_model(config: ModelConfig) -> bool:
@@ -175,13 +185,14 @@ def _take_look(
     configs: Sequence[ModelConfig],
     settings: RefineSettings,
     patch_count: int,
+    probabilities: patches.Probabilities | None = None,
 ) -> Look | Refined:
     """Cut a mask's boundary into patches; a mask without boundary is done. The last pass lets go of the photo."""
     config = configs[number]
     scheme = _scheme_of(config, settings)
     boxes = patches.propose_boxes(mask, config.patch_size, settings.nms_threshold, scheme)
     if len(boxes) == 0:
-        return Refined(subject.index, subject.mask, mask, patch_count)
+        return Refined(subject.index, subject.mask, mask, patch_count, probabilities)
     window = patches.window_around(mask, boxes, config.padding)
     images_NHWC = patches.crop(subject.image_HWC, boxes, config.padding)
     masks = window.cut(boxes, config.padding)
@@ -192,7 +203,7 @@ def _take_look(
         images_NHWC, masks = _at_network_size(images_NHWC, masks, config)
     if number == len(configs) - 1:
         subject = replace(subject, image_HWC=NO_PHOTO)
-    return Look(subject, number, mask, window, boxes, images_NHWC, masks, patch_count + len(boxes))
+    return Look(subject, number, mask, window, boxes, images_NHWC, masks, patch_count + len(boxes), probabilities)
 
 
 def _at_network_size(
@@ -210,8 +221,8 @@ def _at_network_size(
 
 def _merge(
     look: Look, probabilities_NPP: NDArray[np.float32], config: ModelConfig, settings: RefineSettings
-) -> patches.Window:
-    """The look's window with the network's answer put back."""
+) -> tuple[patches.Window, patches.Probabilities | None]:
+    """The look's window with the network's answer put back, and the probabilities behind it if they are wanted."""
     weights = None
     scheme = _scheme_of(config, settings)
     if scheme in patches.WHOLE:
@@ -220,7 +231,11 @@ def _merge(
     elif settings.blend == "hann":
         weights = patches.hann_weights(probabilities_NPP.shape[-1])
     caution = patches.PLAIN if scheme == patches.OBJECT else _caution(look.mask, settings)
-    return patches.merge_patches(look.window, look.boxes, probabilities_NPP, weights, caution)
+    merged = patches.merge_patches(look.window, look.boxes, probabilities_NPP, weights, caution)
+    if not look.subject.with_probabilities:
+        return merged, None
+    how = (look.window, look.boxes, probabilities_NPP, weights, caution)
+    return merged, patches.merged_probabilities(*how, merged)
 
 
 def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, refuse_beside
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.formats import check_output, coco, mask_images, read_results, with_masks_as, write_results
 from bpr_cli.formats.finding import ImageFinder
@@ -23,7 +23,7 @@ from bpr_cli.progress import progress_bar
 from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
-from bpr_cli.refining.speed import NameOrPath
+from bpr_cli.refining.speed import DEFAULT_SPEED, NameOrPath, choose_settings
 from bpr_cli.refining.stream import map_ahead
 
 # Threads beside the network's own. Two readers keep up with the network on two cores; a GPU takes as many as there are
@@ -33,6 +33,7 @@ READERS = min(8, max(2, (os.cpu_count() or 1) // 2))
 IMAGES_AHEAD = 2 * READERS
 MOST_BYTES_AHEAD = 512 << 20  # of photos
 INSTANCES_BEHIND = 32
+_DEFAULTS = {"speed": DEFAULT_SPEED, "device": "auto", "precision": "auto", "engine": "auto"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def refine(
     image_info: PathLike | None = None,
     masks: PathLike | Sequence[PathLike] = (),
     model: NameOrPath | Sequence[NameOrPath] | Refiner | None = None,
+    speed: str = DEFAULT_SPEED,
     settings: RefineSettings | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -80,33 +82,41 @@ def refine(
     mask_form: MaskForm = "same",
     skip_bad: bool = False,
     quiet: bool = False,
+    **changes: object,
 ) -> RefineSummary:
     """Refine a results file, a dataset file, or the masks of one photo.
 
     Args:
         input: COCO results list or dataset dict (JSON); with `masks`, a photo.
         output: file for the refined results, in the input's form; with `masks`, a folder.
-        images: folder of the photos; None: the input's own folder. Not used with `masks`.
+        images: folder of the photos; None: the input's own folder.
         image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
             image id.
-        masks: mask images of the photo `input`.
-        model: one or several as in `Refiner.from_pretrained`, or a refiner already loaded (then `settings`, `device`,
-            `precision` and `engine` are its own).
-        settings: patches, flips, blending, passes, batch size.
-        device, precision, engine: as in `Refiner.from_pretrained`.
+        masks: mask images of the photo `input`; without `images` and `image_info` then.
+        model: one or several as in `Refiner.from_pretrained`, or a refiner already loaded, which brings all that
+            `speed`, `settings`, `device`, `precision`, `engine` and `changes` decide.
+        speed, settings, device, precision, engine: as in `Refiner.from_pretrained`.
         orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
         max_pixels: larger photos are refused.
         mask_form: how masks are written: "same" as the record had its own, "rle" or "polygons".
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
+        changes: single settings, as in `Refiner.from_pretrained`: `caution=0.2`.
 
     What was used but may be meant otherwise is told by `InputWarning`s.
 
     Raises:
-        InputError: bad input; nothing is written then.
+        InputError: bad input, or an argument that would not be used beside the others; nothing is written then.
     """
     path, output = as_path(input, "input"), as_path(output, "output")
     mask_paths = as_paths(masks, "masks")
+    if mask_paths:
+        refuse_beside("the masks of one photo", images=images, image_info=image_info)
+    if isinstance(model, Refiner):
+        decided = {"settings": settings, "speed": speed, "device": device, "precision": precision, "engine": engine}
+        refuse_beside("a loaded refiner", _DEFAULTS, **decided, **changes)
+    else:
+        model, settings = choose_settings(model, settings, speed, **changes)
     folder = None if images is None else as_path(images, "images")
     reader = PhotoReader(orientation, max_pixels)
     results = (

@@ -24,7 +24,7 @@ from bpr_cli.training.distributed import Process, from_leader, joined_process, s
 from bpr_cli.training.loading import default_workers
 from bpr_cli.training.loop import Training, TrainingDivergedError, TrainingSummary
 from bpr_cli.training.patch_sets import PatchSets, fingerprint_shards, read_patch_sets
-from bpr_cli.training.recipe import Recipe
+from bpr_cli.training.recipe import Recipe, choose_recipe
 from bpr_cli.training.run_folder import foreign_state, load_state, locked
 from bpr_cli.training.run_record import Opened, deciding, describe, open_run, write_record
 
@@ -34,7 +34,7 @@ __all__ = ["TrainingDivergedError", "TrainingSummary", "train"]
 def train(
     patches: PathLike | Sequence[PathLike],
     out: PathLike,
-    recipe: Recipe,
+    recipe: Recipe | None = None,
     *,
     init: str | None = None,
     device: str = "auto",
@@ -51,7 +51,8 @@ def train(
     Args:
         patches: folders made by `extract`; their train shards are trained on, their val shards validated on.
         out: the run's folder (see `run_folder`).
-        recipe: network, optimiser, schedule, loss, augmentation.
+        recipe: network, optimiser, schedule, loss, augmentation (`choose_recipe`); None: the default one, on
+            `init`'s network.
         init: a model whose weights to begin from: anything that `refine --model` takes.
         device, precision: as in `engines.devices`; with `resume`, "auto" is the precision that the run began in.
         workers: processes that read patches ahead; None: as `loading.default_workers`.
@@ -67,6 +68,10 @@ def train(
         TrainingDivergedError: the loss or the weights became NaN or infinite.
     """
     folders, out = as_paths(patches, "patches"), as_path(out, "out")
+    if recipe is None:
+        recipe = choose_recipe("default", None if init is None else checkpoint.load_config(init))
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"recipe is {type(recipe).__name__}", remedy="Give Recipe(...) or choose_recipe(...)")
     _check_counts(workers, validate_every=validate_every, save_every=save_every)
     if tensorboard and find_spec("tensorboard") is None:
         raise InputError("TensorBoard is not installed", remedy=to_install("tensorboard"))

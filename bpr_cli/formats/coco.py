@@ -336,7 +336,7 @@ def _with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str,
     changed = {**record, "segmentation": rle}
     if as_polygons or "bbox" in record or "area" in record:
         mask = decode_rle(rle)
-        if as_polygons:
+        if as_polygons and mask.area:  # no polygons at all would be no segmentation
             changed["segmentation"] = mask_polygons(mask)
         if "bbox" in record:
             changed["bbox"] = bbox_xywh(mask)

@@ -92,6 +92,10 @@ def _refine_sound_results(_: Path) -> None:
     _refine("results.json", "photos", "out.json", skip_bad=True)
 
 
+def _refine_in_kind(file: Path) -> None:
+    _refine(str(file), "photos", "out" + "".join(file.suffixes))
+
+
 def _refine_dataset(_: Path) -> None:
     _refine("gt.json", "photos", "out.json")
 
@@ -221,6 +225,8 @@ def _images(kind: str, mutate: Mutations, *suffixes: str) -> list[Reader]:
 
 READERS = [
     Reader("COCO results", ["results.json"], JSON, READ_RESULTS, 4),
+    Reader("COCO results, a record a line", ["results.jsonl"], _mostly(mutations.json_lines), [_refine_in_kind]),
+    Reader("COCO results, compressed", ["results.json.gz"], (mutations.bytes_at_random,), [_refine_in_kind]),
     Reader("COCO dataset", ["gt.json"], JSON, [_refine_dataset, _evaluate, _extract_anew], 4),
     Reader("LVIS dataset", ["lvis.json"], JSON, [_evaluate_lvis, _evaluate_lvis_as_coco], 2),
     Reader("list of images", ["gt.json"], JSON, [_refine_listed]),

@@ -7,6 +7,7 @@ reading.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import traceback
@@ -147,6 +148,8 @@ def _write_coco(folder: Path) -> None:
     lvis = {**truth, "categories": of_lvis}
     for name, document in (("results", detections), ("baseline", detections), ("gt", truth), ("lvis", lvis)):
         (folder / f"{name}.json").write_text(json.dumps(document))
+    (folder / "results.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in detections))
+    (folder / "results.json.gz").write_bytes(gzip.compress(json.dumps(detections).encode()))
 
 
 def _photo(file_name: str, left: int, top: int) -> NDArray[np.uint8]:

@@ -69,6 +69,14 @@ def refine(
             rich_help_panel=INPUT,
         ),
     ] = "same",
+    exclusive: Annotated[
+        bool,
+        typer.Option(
+            "--exclusive",
+            help="No pixel in two masks: the surer one gets it. Label maps and panoptic files are always written so.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
@@ -134,6 +142,7 @@ def refine(
             orientation=orientation,
             max_pixels=max_pixels,
             mask_form=masks,
+            exclusive=exclusive,
             skip_bad=skip_bad,
             quiet=quiet,
             nms_threshold=nms_threshold,

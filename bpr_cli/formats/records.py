@@ -16,6 +16,9 @@ from bpr_cli.limits import MAX_PIXELS
 
 # How masks are written: as the input's record has its own, all as RLE, or all as polygons.
 MaskForm = Literal["same", "rle", "polygons"]
+# Whose a pixel may be: "masks" may overlap; of "objects" it is at most one's, the rest is background; where all is
+# "segments", a pixel that is one's now is one's ever after.
+Layout = Literal["masks", "objects", "segments"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,15 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class ImageInstances:
-    """One image with its instances, in the input's order."""
+    """One image with its instances, in the input's order.
+
+    Attributes:
+        void: whose mask is of pixels that no instance may claim; None: there are none.
+    """
 
     image: ImageRecord
     instances: tuple[Instance, ...]
+    void: Instance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,7 @@ class Results:
         skipped: images and records that could not be used, and are not among the images; none unless bad ones are
             to be skipped.
         photos: the folder in which the input's own photos lie; None: the folder of the input.
+        layout: whose a pixel may be.
     """
 
     path: Path
@@ -166,3 +175,4 @@ class Results:
     synsets: Mapping[int, str] = field(default_factory=dict)
     skipped: Skipped = Skipped()
     photos: Path | None = None
+    layout: Layout = "masks"

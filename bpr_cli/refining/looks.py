@@ -113,7 +113,7 @@ class Refined:
 
 
 def _bytes_of(probabilities: patches.Probabilities | None) -> int:
-    return 0 if probabilities is None else probabilities.values_HW.nbytes
+    return 0 if probabilities is None else probabilities.values_HW.nbytes + probabilities.seen_HW.nbytes
 
 
 def first_look(subject: Subject, configs: Sequence[ModelConfig], settings: RefineSettings) -> Look | Refined:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from bpr_cli.formats import check_output, coco, mask_images, read_results, with_
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
-from bpr_cli.formats.records import ImageInstances, MaskForm, Results, Skipped
+from bpr_cli.formats.records import ImageInstances, Layout, MaskForm, Results, Skipped
 from bpr_cli.formats.rle import RLE, encode_rle
+from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import is_same
 from bpr_cli.progress import progress_bar
+from bpr_cli.refining.exclusive import Contest, settled
 from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
@@ -58,10 +61,11 @@ class RefineSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What reading one image gave: looks for the network, and what was wrong."""
+    """What reading one image gave: looks for the network, what was wrong, and where its pixels will be settled."""
 
     looks: list[Look | Refined]
     skipped: Skipped
+    contest: Contest | None = None
 
 
 def refine(
@@ -80,6 +84,7 @@ def refine(
     orientation: str = "exif",
     max_pixels: int = MAX_PIXELS,
     mask_form: MaskForm = "same",
+    exclusive: bool = False,
     skip_bad: bool = False,
     quiet: bool = False,
     **changes: object,
@@ -99,6 +104,8 @@ def refine(
         orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
         max_pixels: larger photos are refused.
         mask_form: how masks are written: "same" as the record had its own, "rle" or "polygons".
+        exclusive: no pixel is in two masks of an image: it is the surer one's (`exclusive.Contest`). Label maps, whose
+            pixels have one value each, are always settled so.
         skip_bad: leave what cannot be used as it was instead of stopping.
         quiet: no progress bar.
         changes: single settings, as in `Refiner.from_pretrained`: `caution=0.2`.
@@ -133,7 +140,8 @@ def refine(
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
-    segmentations, changed, patches, skipped = _refine_masks(refiner, reader, results, paths, skip_bad, quiet)
+    layout = results.layout if exclusive or results.layout != "masks" else None
+    segmentations, changed, patches, skipped = _refine_masks(refiner, reader, results, paths, layout, skip_bad, quiet)
     with refiner.timing("write"):
         write_results(results, segmentations, output)
     left_out = Skipped.joined([results.skipped, missing, skipped])
@@ -145,6 +153,7 @@ def _refine_masks(
     reader: PhotoReader,
     results: Results,
     paths: dict[int | str, Path],
+    layout: Layout | None,
     skip_bad: bool,
     quiet: bool,
 ) -> tuple[list[RLE | None], int, int, Skipped]:
@@ -153,7 +162,8 @@ def _refine_masks(
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
     skipped: list[Skipped] = []
-    prepare = partial(_prepare_image, refiner, reader, paths, skip_bad)
+    contests: deque[Contest] = deque()
+    prepare = partial(_prepare_image, refiner, reader, paths, layout, skip_bad)
     photo_bytes = partial(_photo_bytes, paths)
     with (
         progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
@@ -165,9 +175,13 @@ def _refine_masks(
             for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD, photo_bytes, MOST_BYTES_AHEAD):
                 skipped.append(prepared.skipped)
                 bar.update(prepared.skipped.instances)
+                contests.extend([] if prepared.contest is None else [prepared.contest])
                 yield from prepared.looks
 
-        for refined, rle in map_ahead(encoder, partial(_encode, refiner), refiner.run(looks()), INSTANCES_BEHIND):
+        outcome = refiner.run(looks())
+        if layout is not None:
+            outcome = settled(outcome, contests)
+        for refined, rle in map_ahead(encoder, partial(_encode, refiner), outcome, INSTANCES_BEHIND):
             segmentations[refined.index] = rle
             patches += refined.patch_count
             changed += not is_same(refined.mask, refined.coarse)
@@ -198,7 +212,12 @@ def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
 
 
 def _prepare_image(
-    refiner: Refiner, reader: PhotoReader, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances
+    refiner: Refiner,
+    reader: PhotoReader,
+    paths: dict[int | str, Path],
+    layout: Layout | None,
+    skip_bad: bool,
+    entry: ImageInstances,
 ) -> _Prepared:
     """Read one image and cut its instances into patches."""
     try:
@@ -213,7 +232,11 @@ def _prepare_image(
         masks, skipped = decode_masks(entry.instances, height, width, skip_bad)
     used = [entry.instances[place] for place in masks]
     indices, scores = [instance.index for instance in used], [instance.score for instance in used]
-    return _Prepared(list(refiner.first_looks(indices, image_HWC, list(masks.values()), scores)), skipped)
+    looks = list(refiner.first_looks(indices, image_HWC, list(masks.values()), scores, layout is not None))
+    if layout is None or not looks:
+        return _Prepared(looks, skipped)
+    void = None if entry.void is None else decode_mask(entry.void, height, width)
+    return _Prepared(looks, skipped, Contest(scores, layout, void))
 
 
 def _encode(refiner: Refiner, refined: Refined) -> tuple[Refined, RLE]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco
+from bpr_cli.formats import cityscapes, coco, label_maps
 from bpr_cli.formats.finding import SUFFIXES
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -38,6 +38,7 @@ JSON_FORMATS: tuple[JsonFormat, ...] = ()
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
+    FolderFormat(label_maps.is_folder, label_maps.read_folder),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.image_files import check_pixels
 from bpr_cli.formats.images import image_header, image_size
+from bpr_cli.formats.label_maps import read_map
 from bpr_cli.formats.orientation import turned_size
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
 from bpr_cli.formats.rle import RLE, decode_rle
@@ -65,18 +66,22 @@ class PhotoWithMasks:
                 temporary.write_bytes(mask_file(instance, rle))
 
 
-def read(image: Path, masks: Sequence[Path]) -> Results:
+def read(image: Path, masks: Sequence[Path], max_pixels: int = MAX_PIXELS) -> Results:
     """One instance a mask image, in the order given. The image's id is the photo's file name.
 
     Args:
         image: the photo.
         masks: mask images of the photo's size, or of its size once turned as its EXIF says, which the first tells.
+            A single one may be a map of several objects (`label_maps`).
+        max_pixels: larger maps are refused.
 
     Raises:
         InputError: the photo or the first mask cannot be read, there is no mask, two masks have one name.
     """
     if not masks:
         raise InputError("there are no masks", file=image, remedy="Give one or more mask images")
+    if len(masks) == 1 and (found := read_map(image, masks[0], max_pixels)) is not None:
+        return replace(found, path=image, kind=KIND)
     header = image_header(image)
     first, turned = image_size(masks[0]), turned_size(header)
     height, width = turned if first == turned else (header.height, header.width)

@@ -60,7 +60,8 @@ class Instance:
 
     Attributes:
         index: 0-based position in the input's list: what keeps the output in the input's order.
-        segmentation: as the input wrote it: RLE dict, list of polygons, or the path of a mask PNG.
+        segmentation: as the input wrote it: RLE dict, list of polygons, the path of a mask PNG, or
+            `label_pixels.LabelPixels`.
         category_id, score, iscrowd: None / None / False where the input has none.
         fields: the input's own record, kept for the output.
         source: the file it was read from, for error messages.
@@ -152,7 +153,7 @@ class Results:
     Attributes:
         path: the file it was read from.
         kind: "coco-results" (a list), "coco-dataset" (a dict), "mask-images" (one image and mask PNGs),
-            "cityscapes-results" or "cityscapes-gt".
+            "cityscapes-results" or "cityscapes-gt", "object-maps" or "class-maps".
         images: in order of first appearance.
         count: number of instances over all images.
         categories: id -> name where the input says so.

@@ -127,7 +127,7 @@ def refine(
     folder = None if images is None else as_path(images, "images")
     reader = PhotoReader(orientation, max_pixels)
     results = (
-        mask_images.read(path, mask_paths)
+        mask_images.read(path, mask_paths, max_pixels)
         if mask_paths
         else read_results(path, max_pixels, skip_bad=skip_bad, images=folder)
     )

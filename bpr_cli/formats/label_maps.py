@@ -168,8 +168,8 @@ def _read(
         name = image_id or relative.with_suffix("").as_posix()
         found = _objects(path, labels_HW) if kind == OBJECTS else _parts(path, labels_HW)
         instances = tuple(
-            Instance(count + place, name, pixels, category, None, False, {}, path)
-            for place, (pixels, _, category) in enumerate(found)
+            Instance(count + place, name, pixels, category, _score(kind, number), False, {}, path)
+            for place, (pixels, number, category) in enumerate(found)
         )
         files.append(LabelFile(path, relative, {count + place: number for place, (_, number, _) in enumerate(found)}))
         count += len(found)
@@ -187,6 +187,11 @@ def _read(
         photos=_photos_beside(root),
         layout="objects" if kind == OBJECTS else "segments",
     )
+
+
+def _score(kind: Kind, number: int) -> float | None:
+    """Class 0 is mostly what is around the others: as a detection of no score it crowds nothing, and yields to all."""
+    return 0.0 if kind == CLASSES and number == 0 else None
 
 
 def _objects(path: Path, labels_HW: NDArray[Any]) -> list[tuple[LabelPixels, int, int | None]]:

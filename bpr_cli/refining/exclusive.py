@@ -45,16 +45,17 @@ class Contest:
     """The instances of one image, each of which claims its pixels; memory follows the image's size, not their number.
 
     Args:
-        scores: of the instances, in the order in which they will be added; None counts as the lowest.
+        scores: of the instances, in the order in which they will be added; None for those that are certain.
         layout: of "masks" and "objects" each keeps what it claims and wins. Where all is "segments", a pixel that
-            nobody claims any more is given to the surest of those that looked at it, or else back to whom it was.
+            nobody claims any more is given to the surest of those that looked at it, or else back to whom it was. Refused answers count
+            here too: a segment that the photo did not allow to change may still take up what others leave.
         void: pixels that nobody may have.
     """
 
     def __init__(self, scores: Sequence[float | None], layout: Layout, void: Mask | None = None) -> None:
         self._layout, self._void = layout, void
         self._count = len(scores)
-        known = [-np.inf if score is None else score for score in scores]
+        known = [1.0 if score is None else score for score in scores]
         self._ranks = np.unique(known, return_inverse=True)[1].tolist()
         self._entries: list[_Entry] = []
 
@@ -68,7 +69,8 @@ class Contest:
         if not self._entries:
             self._make_frames(refined.mask.image_height, refined.mask.image_width)
         place = len(self._entries)
-        reach = _joined(_window_box(refined.probabilities), refined.mask.box_xyxy, refined.coarse.box_xyxy)
+        windows = _window_box(refined.probabilities), _window_box(refined.refused)
+        reach = _joined(*windows, refined.mask.box_xyxy, refined.coarse.box_xyxy)
         here = np.s_[reach[1] : reach[3], reach[0] : reach[2]]
         claims_HW, coarse_HW = _within(refined.mask, reach), _within(refined.coarse, reach)
         seen_HW, probabilities_HW = _looked_at(refined.probabilities, reach)
@@ -76,7 +78,9 @@ class Contest:
         keys_HW = (2 * self._ranks[place] + coarse_HW.astype(self._keys_HW.dtype)) * self._count
         keys_HW += self._count - 1 - place
         weights_HW = np.where(claims_HW, np.where(seen_HW, probabilities_HW, 1), np.float32(UNSEEN))
-        np.copyto(weights_HW, probabilities_HW - 1, where=seen_HW & ~claims_HW)
+        for found in (refined.refused, refined.probabilities):
+            asked_HW, answers_HW = _looked_at(found, reach)
+            np.copyto(weights_HW, answers_HW - 1, where=asked_HW & ~claims_HW)
         best_HW, best_keys_HW = self._weights_HW[here], self._keys_HW[here]
         wins_HW = (weights_HW > best_HW) | ((weights_HW == best_HW) & (keys_HW > best_keys_HW) & (weights_HW > UNSEEN))
         np.copyto(best_HW, weights_HW, where=wins_HW)
@@ -87,7 +91,7 @@ class Contest:
         own = refined.mask
         if self._layout != "masks":
             own = _surer_half(refined.coarse, coarse_HW, np.where(seen_HW, probabilities_HW, 1), reach)
-        empty = replace(refined, coarse=_EMPTY, mask=_EMPTY, probabilities=None)
+        empty = replace(refined, coarse=_EMPTY, mask=_EMPTY, probabilities=None, refused=None)
         self._entries.append(_Entry(empty, encode_rle(refined.coarse), encode_rle(own), reach))
 
     def settle(self) -> Iterator[Refined]:

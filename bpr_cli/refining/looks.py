@@ -98,6 +98,8 @@ class Refined:
         mask: the mask after all passes.
         patch_count: patches of all passes.
         probabilities: those that decided `mask`; None if they are not wanted, or if no pass decided it.
+        refused: those by which the mask would have been another, had the photo borne it out; None as above, or if it
+            was not refused.
     """
 
     index: int
@@ -105,11 +107,13 @@ class Refined:
     mask: Mask
     patch_count: int
     probabilities: patches.Probabilities | None = None
+    refused: patches.Probabilities | None = None
 
     @property
     def mask_bytes(self) -> int:
         """What its masks and probabilities hold in memory."""
-        return self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes + _bytes_of(self.probabilities)
+        masks = self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes
+        return masks + _bytes_of(self.probabilities) + _bytes_of(self.refused)
 
 
 def _bytes_of(probabilities: patches.Probabilities | None) -> int:
@@ -152,7 +156,7 @@ def next_look(
         if _is_seen_in_full(look):
             number = len(configs)
     elif is_first and is_gated(settings) and not _is_borne_out(look, merged, settings):
-        return Refined(subject.index, subject.mask, look.mask, look.patch_count, look.probabilities)
+        return Refined(subject.index, subject.mask, look.mask, look.patch_count, look.probabilities, probabilities)
     if number == len(configs):
         return Refined(subject.index, subject.mask, mask, look.patch_count, probabilities)
     return _take_look(subject, number, mask, configs, settings, look.patch_count, probabilities)

@@ -73,7 +73,7 @@ def wanted_owner(image, y, x):
         return None
 
     def merit(place):
-        return (-1 if scores[place] is None else scores[place]), coarse[place], -place
+        return (1 if scores[place] is None else scores[place]), coarse[place], -place
 
     if all(seen[place] for place in claimants):
         return max(claimants, key=lambda place: (probabilities[place], *merit(place)))

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bpr_cli.comparing.compare import compare
     from bpr_cli.errors import InputError
     from bpr_cli.evaluation.evaluate import evaluate
     from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
@@ -35,6 +36,7 @@ __all__ = [
     "Refiner",
     "choose_recipe",
     "choose_speed",
+    "compare",
     "evaluate",
     "extract",
     "refine",
@@ -52,6 +54,7 @@ _HOMES = {
     "Refiner": "bpr_cli.refining.refiner",
     "choose_recipe": "bpr_cli.training.recipe",
     "choose_speed": "bpr_cli.refining.speed",
+    "compare": "bpr_cli.comparing.compare",
     "evaluate": "bpr_cli.evaluation.evaluate",
     "extract": "bpr_cli.extraction.extract",
     "refine": "bpr_cli.refining.refine",

@@ -10,6 +10,8 @@ import typer
 from bpr_cli import __version__
 from bpr_cli.commands import ending
 from bpr_cli.commands.benchmark import benchmark
+from bpr_cli.commands.compare import compare
+from bpr_cli.commands.doctor import doctor
 from bpr_cli.commands.evaluate import evaluate
 from bpr_cli.commands.export import export
 from bpr_cli.commands.extract import extract
@@ -83,9 +85,11 @@ for command, left in (
     (refine, None),
     (extract, ending.kept_shards),
     (train, ending.kept_state),
+    (compare, None),
     (evaluate, None),
     (benchmark, None),
     (export, None),
+    (doctor, None),
 ):
     app.command()(ending.stating_what_is_left(command, left))
 app.command("eval", hidden=True)(ending.stating_what_is_left(evaluate))

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = ("*.md", "docs/*.md", "examples/*.md", "models/**/*.md")
 SHOWN = (
     "examples/*.jpg",
+    "examples/from_*.py",
     "examples/benchmarks/*.png",
     "models/**/*.jpg",
     "models/**/*.csv",

@@ -33,7 +33,9 @@ def refine_arguments(three_photos, small_model):
     ]
 
 
-@pytest.mark.parametrize("command", ["refine", "extract", "train", "evaluate", "benchmark", "export", "models"])
+@pytest.mark.parametrize(
+    "command", ["refine", "extract", "train", "compare", "evaluate", "benchmark", "export", "doctor", "models"]
+)
 def test_every_command_has_help_with_an_example(command):
     shown = run_bpr(command, "--help")
     assert shown.returncode == 0

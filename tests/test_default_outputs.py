@@ -81,3 +81,28 @@ def test_coco_results_are_scored_with_cityscapes_own_folder(folder: Path, capsys
         figures[str(results)] = json.loads((folder / "figures.json").read_text())["after"]
     assert figures["refined.json"] == figures[str(made.results)]
     assert figures["refined.json"]["cityscapes_ap"] > 0
+
+
+def test_the_four_commands_work_as_they_stand(
+    three_photos: Example, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Photos beside the JSON, named by image id; a bpr.toml with the ground truth."""
+    truth = json.loads(three_photos.gt.read_text())
+    for image in truth["images"]:
+        (folder / f"{image['id']}.jpg").write_bytes((three_photos.images / image["file_name"]).read_bytes())
+        image["file_name"] = f"{image['id']}.jpg"
+    (folder / "gt.json").write_text(json.dumps(truth))
+    for name in ("maskrcnn.json", "input.json"):
+        (folder / name).write_bytes(three_photos.results.read_bytes())
+    (folder / "bpr.toml").write_text(
+        'quiet = true\nimages = "."\ngt = "gt.json"\n'
+        '[extract]\nval-fraction = 0.34\nsplit-by = "sequence"\nprocesses = 1\n'
+        "[train]\nsteps = 1\nbatch-size = 2\ninput-size = 32\nworkers = 0\n"
+        '[refine]\nspeed = "fast"\n'
+    )
+    assert last_line(capsys, "extract", "--results", "maskrcnn.json").endswith("-> shards")
+    assert last_line(capsys, "train", "--patches", "shards/").endswith("--model runs/1")
+    assert last_line(capsys, "refine", "input.json", "-o", "refined.json").endswith("-> refined.json")
+    last_line(capsys, "eval", "refined.json", "--json", "figures.json", "--baseline", "input.json")
+    figures = json.loads((folder / "figures.json").read_text())
+    assert figures["after"]["boundary_iou"] > figures["before"]["boundary_iou"] + 0.05

@@ -16,8 +16,9 @@ from torch import nn
 from bpr_cli.engines.devices import INT8, knows_bfloat16
 from bpr_cli.engines.engine import open_engine
 from bpr_cli.network.config import CONFIGS, ModelConfig
-from bpr_cli.network.hrnet import FOREGROUND, build, resize_logits
+from bpr_cli.network.hrnet import build
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import foreground_probabilities
 from bpr_cli.progress import progress_bar
 
 PLAIN = "plain torch, fp32"
@@ -113,7 +114,7 @@ def _plain(module: nn.Module, config: ModelConfig, device: torch.device) -> Call
     def run() -> object:
         inputs = prepare(torch.from_numpy(images).to(device), torch.from_numpy(masks).to(device), config.input_size)
         logits = module(inputs.contiguous())
-        return torch.softmax(resize_logits(logits, images.shape[1:3]), dim=1)[:, FOREGROUND].cpu()
+        return foreground_probabilities(logits, images.shape[1:3]).cpu()
 
     return run
 

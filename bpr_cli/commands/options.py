@@ -144,6 +144,18 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT),
 ]
+ChangesReport = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Folder for a page to look at (index.html): what changed, without ground truth.",
+        rich_help_panel=INPUT,
+    ),
+]
+ChangesJson = Annotated[
+    Path | None,
+    typer.Option("--json", help="File for the figures of what changed, for machines.", rich_help_panel=INPUT),
+]
 Scheme = Annotated[
     SchemeName,
     typer.Option(
@@ -183,3 +195,11 @@ def print_skipped(heading: str, lines: Iterable[str]) -> None:
         errors.print(f"{heading}:", highlight=False)
     for line in lines:
         print_note(f"  {line}")
+
+
+def print_changes(json_file: Path | None, report: Path | None) -> None:
+    """Where the figures and the page of what changed are."""
+    if json_file is not None:
+        console.print(f"figures -> {json_file}", highlight=False, markup=False, soft_wrap=True)
+    if report is not None:
+        console.print(f"report -> {report / 'index.html'}", highlight=False, markup=False, soft_wrap=True)

@@ -13,6 +13,8 @@ from bpr_cli.commands.options import (
     PATCHES,
     Batch,
     Blend,
+    ChangesJson,
+    ChangesReport,
     Device,
     Engine,
     Flips,
@@ -31,6 +33,7 @@ from bpr_cli.commands.options import (
     Speed,
     console,
     is_typed,
+    print_changes,
     print_notices,
     print_skipped,
 )
@@ -80,6 +83,8 @@ def refine(
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
+    report: ChangesReport = None,
+    json_file: ChangesJson = None,
     speed: Speed = "balanced",
     model: Models = None,
     nms_threshold: NmsThreshold = None,
@@ -115,6 +120,8 @@ def refine(
 
     [bold]bpr refine[/] results.json -o refined.json --images photos/
 
+    [bold]bpr refine[/] results.json -o refined.json --images photos/ --report look/
+
     [bold]bpr refine[/] photo.jpg --mask person.png --mask dog.png -o refined/
     """
     from bpr_cli.refining.refine import refine as run
@@ -144,6 +151,8 @@ def refine(
             mask_form=masks,
             exclusive=exclusive,
             skip_bad=skip_bad,
+            report=report,
+            json_file=json_file,
             quiet=quiet,
             nms_threshold=nms_threshold,
             scheme=scheme,
@@ -162,3 +171,4 @@ def refine(
     )
     print_notices(warned)
     print_skipped(str(summary.skipped), summary.skipped.lines)
+    print_changes(json_file, report)

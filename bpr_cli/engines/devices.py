@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,6 +72,16 @@ def gains_from_bfloat16(device: torch.device) -> bool:
     return knows_bfloat16(device)
 
 
+def why_precision(device: torch.device) -> str:
+    """Why `gains_from_bfloat16` says what it says of a device, in a few words."""
+    gains = gains_from_bfloat16(device)
+    if device.type == "cpu":
+        return "the processor has AMX" if gains else "the processor has no AMX, or torch sees none"
+    if device.type == "cuda":
+        return "the GPU is Ampere or newer" if gains else "the GPU is older than Ampere"
+    return "nothing else was tried there"
+
+
 def knows_bfloat16(device: torch.device) -> bool:
     """Whether the device has instructions for bfloat16, be they fast or slow."""
     if device.type == "cuda":
@@ -78,6 +89,11 @@ def knows_bfloat16(device: torch.device) -> bool:
     if device.type == "cpu":
         return any(_cpu_capabilities().get(flag) for flag in ("avx512_bf16", "amx_bf16"))
     return False
+
+
+def cache_folder() -> Path:
+    """Where converted networks are kept: beside torch's own cache, where TORCH_HOME says."""
+    return Path(torch.hub.get_dir()).parent / "bpr"
 
 
 def _cpu_capabilities() -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from bpr_cli.engines import devices
 from bpr_cli.engines.devices import INT8, autocast_dtype, precision_name
 from bpr_cli.engines.patch_graph import PatchGraph
 from bpr_cli.errors import InputError
@@ -68,8 +69,7 @@ class OpenVinoEngine:
         if eight_bits:
             model = _read_int8(int8, module, config)
         else:
-            default = Path(torch.hub.get_dir()).parent / "bpr"  # beside torch's own, where TORCH_HOME says
-            model = _converted(module, config, cache_folder or default)
+            model = _converted(module, config, cache_folder or devices.cache_folder())
         self._compiled = core().compile_model(
             model,
             "CPU",

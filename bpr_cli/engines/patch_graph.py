@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from bpr_cli.network.config import ModelConfig
-from bpr_cli.network.hrnet import FOREGROUND, resize_logits
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import foreground_probabilities
 
 INPUTS, OUTPUT = ("images", "masks"), "probabilities"
 
@@ -43,7 +43,7 @@ class PatchGraph(nn.Module):
         """
         logits = self.network(prepare(images_NHWC, masks, self.config.input_size))
         side, padding = self.side, self.config.padding
-        probabilities = torch.softmax(resize_logits(logits, (side, side)), dim=1)[:, FOREGROUND]
+        probabilities = foreground_probabilities(logits, (side, side))
         return probabilities[:, padding : side - padding, padding : side - padding]
 
     @property

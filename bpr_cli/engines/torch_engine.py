@@ -16,8 +16,8 @@ from bpr_cli.engines.patch_graph import fold_batch_norm
 from bpr_cli.engines.recording import Recording, record_cuda_graph
 from bpr_cli.errors import InputError
 from bpr_cli.network.config import ModelConfig
-from bpr_cli.network.hrnet import FOREGROUND, resize_logits
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import foreground_probabilities
 
 
 class TorchEngine:
@@ -97,7 +97,7 @@ class TorchEngine:
             return (self._probabilities(inputs, size, flips=False) + mirrored) / 2
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             logits = self.module(inputs)
-        return torch.softmax(resize_logits(logits.float(), (size, size)), dim=1)[:, FOREGROUND]
+        return foreground_probabilities(logits.float(), (size, size))
 
     def _free_memory(self, batch: int, error: RuntimeError) -> None:
         """After running out of memory: go on without recordings, or else with half the batch; other errors pass."""

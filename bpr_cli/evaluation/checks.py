@@ -133,13 +133,20 @@ def check_same_detections(baseline: Results, results: Results) -> None:
             remedy="The baseline must be the very file that was refined",
         )
     for before, after in zip(in_order(baseline), in_order(results), strict=True):
-        if not _same(before, after):
+        if not is_same_detection(before, after):
             raise _fault(
                 results,
                 after,
                 f"it is not the detection at this place in the baseline {baseline.path}",
                 "The baseline must be the very file that was refined, in the same order",
             )
+
+
+def is_same_detection(before: Instance, after: Instance) -> bool:
+    """Whether two files have the same detection here: image, class and score; masks and boxes may differ."""
+    if (before.image_id, before.category_id) != (after.image_id, after.category_id):
+        return False
+    return before.score is None or after.score is None or abs(before.score - after.score) <= SCORE_TOLERANCE
 
 
 def frame_size(entry: ImageInstances, truth: Results) -> tuple[int, int]:
@@ -160,12 +167,6 @@ def frame_size(entry: ImageInstances, truth: Results) -> tuple[int, int]:
 def in_order(results: Results) -> Iterator[Instance]:
     """All instances in the input's order."""
     return iter(sorted((i for entry in results.images for i in entry.instances), key=lambda i: i.index))
-
-
-def _same(before: Instance, after: Instance) -> bool:
-    if (before.image_id, before.category_id) != (after.image_id, after.category_id):
-        return False
-    return before.score is None or after.score is None or abs(before.score - after.score) <= SCORE_TOLERANCE
 
 
 def _is_class_id(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import zlib
@@ -134,11 +135,11 @@ def _are_lines(data: bytes) -> bool:
 
 
 def _lines(data: bytes, path: Path) -> Iterator[Any]:
-    for number, line in enumerate(data.decode("utf-8-sig").split("\n"), 1):
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            yield json.loads(line, object_pairs_hook=_object)
+            yield json.loads(line.decode(errors="surrogatepass"), object_pairs_hook=_object)
         except _DuplicateKeyError as error:
             problem = f"line {number}: an object has the key {described(error.args[0])} twice"
             raise InputError(problem, file=path, remedy="Keep one of them") from error

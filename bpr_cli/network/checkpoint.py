@@ -24,9 +24,8 @@ from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.network import networks
 from bpr_cli.network.config import NETWORKS, ModelConfig
-from bpr_cli.network.zoo import WEIGHTS_FILE, choices, resolve
+from bpr_cli.network.zoo import CONFIG_FILE, WEIGHTS_FILE, choices, resolve
 
-CONFIG_FILE = "config.json"
 METADATA_KEY = "bpr"  # of the safetensors metadata; the value is config.json's text
 NAMED = 3  # weights that an error message names before it only counts
 

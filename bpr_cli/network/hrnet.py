@@ -14,20 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bpr_cli.errors import InputError
 from bpr_cli.network.config import CONFIGS, HRNetConfig
-
-FOREGROUND = 1  # channel of the logits
+from bpr_cli.network.logits import resize
 
 
 def build(name: str) -> HRNetSegmenter:
-    """A network with fresh random weights (torch's global generator).
-
-    Raises:
-        InputError: no such network.
-    """
-    if name not in CONFIGS:
-        raise InputError(f"no network {name!r}", remedy=f"Choose from {', '.join(CONFIGS)}")
+    """A network of CONFIGS with fresh random weights (torch's global generator)."""
     network = HRNetSegmenter(CONFIGS[name])
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -36,16 +28,11 @@ def build(name: str) -> HRNetSegmenter:
     return network
 
 
-def resize_logits(logits: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """Logits (N, 2, h, w) at another size, bilinear."""
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
-
-
 class HRNetSegmenter(nn.Module):
     """Backbone and head: (N, 4, H, W) float to logits (N, 2, H/4, W/4), background and foreground.
 
     The input's channels are normalised red, green, blue and the coarse mask as -1 / +1 (`input_tensor`); H and W
-    are multiples of 32. `resize_logits` brings the logits to the size in which they are compared or pasted.
+    are multiples of 32. `logits.resize` brings the logits to the size in which they are compared or pasted.
     """
 
     def __init__(self, config: HRNetConfig) -> None:
@@ -114,7 +101,7 @@ class Head(nn.Module):
 
     def forward(self, branches: list[Tensor]) -> Tensor:
         size = branches[0].shape[-2:]
-        same_size = [branches[0], *(resize_logits(branch, size) for branch in branches[1:])]
+        same_size = [branches[0], *(resize(branch, size) for branch in branches[1:])]
         x = torch.cat(same_size, dim=1)
         for layer in self.convs:
             x = layer(x)
@@ -191,7 +178,7 @@ class ExchangeModule(nn.Module):
                 if source < target:
                     total = total + layer(features[source])
                 elif source > target:
-                    total = total + resize_logits(layer(features[source]), features[target].shape[-2:])
+                    total = total + resize(layer(features[source]), features[target].shape[-2:])
             fused.append(F.relu(total))
         return fused
 

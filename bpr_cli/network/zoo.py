@@ -12,6 +12,7 @@ from bpr_cli.errors import InputError
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
 INT8_FILE = "int8.xml"  # and int8.bin: the same network in 8 bits, for OpenVINO (`bpr export --int8`)
 
 

@@ -38,7 +38,7 @@ def crowding(masks: Sequence[Mask], scores: Sequence[float | None] | None = None
     """
     if len(masks) < 2:
         return [0.0] * len(masks)
-    likelihoods = np.array([1.0 if score is None else score for score in scores or [None] * len(masks)])
+    likelihoods = likelihoods_of(scores, len(masks))
     cells_NHW = np.array([_cells(mask) for mask in masks])
     sizes = np.count_nonzero(cells_NHW, axis=(1, 2))
     boxes = np.array([mask.box_xyxy for mask in masks])
@@ -54,16 +54,19 @@ def crowding(masks: Sequence[Mask], scores: Sequence[float | None] | None = None
         # Small neighbours may share cells without sharing pixels.
         for place in np.flatnonzero(~is_neighbour):
             is_neighbour[place] = not is_same_object(masks[index], masks[np.flatnonzero(close)[place]])
-        weights = _relative(likelihoods[close], likelihoods[index])[is_neighbour]
+        weights = relative(likelihoods[close], likelihoods[index])[is_neighbour]
         shares.append(_share_beside(own_HW, others_NHW[is_neighbour], weights))
     return shares
 
 
-def _relative(scores: NDArray[np.float64], own: float) -> NDArray[np.float32]:
-    """Scores as shares of the own one, 1 at most; beside an object of no score each counts in full."""
-    if own <= 0:
-        return np.ones(len(scores), np.float32)
-    return np.clip(scores / own, 0.0, 1.0).astype(np.float32)
+def likelihoods_of(scores: Sequence[float | None] | None, count: int) -> NDArray[np.float64]:
+    """Scores (N,) of `count` masks; 1 for those that have none."""
+    return np.array([1.0 if score is None else score for score in scores or [None] * count])
+
+
+def relative(likelihoods_N: NDArray[np.float64], own: float) -> NDArray[np.float64]:
+    """Likelihoods as shares of the own one, 1 at most; beside an object of no score each counts in full."""
+    return np.clip(likelihoods_N / own, 0.0, 1.0) if own > 0 else np.ones(len(likelihoods_N))
 
 
 def is_same_object(first: Mask, second: Mask) -> bool:
@@ -84,7 +87,7 @@ def _cells(mask: Mask) -> NDArray[np.uint8]:
     return cells_HW
 
 
-def _share_beside(own_HW: NDArray[np.uint8], others_NHW: NDArray[np.uint8], weights: NDArray[np.float32]) -> float:
+def _share_beside(own_HW: NDArray[np.uint8], others_NHW: NDArray[np.uint8], weights: NDArray[np.float64]) -> float:
     """Mean over the cells on a mask's boundary of the greatest weight that has a cell nearby."""
     if len(others_NHW) == 0:
         return 0.0
@@ -92,7 +95,7 @@ def _share_beside(own_HW: NDArray[np.uint8], others_NHW: NDArray[np.uint8], weig
     boundary = own_HW > cv2.erode(own_HW, NEIGHBOURHOOD)
     likeliest_HW = np.zeros(own_HW.shape, np.float32)
     for other_HW, weight in zip(others_NHW, weights, strict=True):
-        np.maximum(likeliest_HW, other_HW * weight, out=likeliest_HW)
+        np.maximum(likeliest_HW, other_HW * np.float32(weight), out=likeliest_HW)
     beside = cv2.dilate(likeliest_HW, SURROUNDINGS)
     length = np.count_nonzero(boundary)
     return float(beside[boundary].sum(dtype=np.float64) / length) if length else 0.0

@@ -31,13 +31,14 @@ class _Entry:
 
     Attributes:
         refined: without masks' pixels or probabilities.
-        coarse, own: RLE of its coarse mask, and of what it gets back if it would vanish.
+        coarse, own, refused: RLE of its coarse mask, of what it gets back if it would vanish, of `Refined.refused`.
         reach: x1 y1 x2 y2 around all pixels that may become its own.
     """
 
     refined: Refined
     coarse: RLE
     own: RLE
+    refused: RLE | None
     reach: Box
 
 
@@ -47,8 +48,9 @@ class Contest:
     Args:
         scores: of the instances, in the order in which they will be added; None for those that are certain.
         layout: of "masks" and "objects" each keeps what it claims and wins. Where all is "segments", a pixel that
-            nobody claims any more is given to the surest of those that looked at it, or else back to whom it was. Refused answers count
-            here too: a segment that the photo did not allow to change may still take up what others leave.
+            nobody claims any more is given to the surest of those that looked at it, or else back to whom it was.
+            Answers that were refused count too: a segment that may not change by itself still takes up what others
+            leave.
         void: pixels that nobody may have.
     """
 
@@ -69,7 +71,7 @@ class Contest:
         if not self._entries:
             self._make_frames(refined.mask.image_height, refined.mask.image_width)
         place = len(self._entries)
-        windows = _window_box(refined.probabilities), _window_box(refined.refused)
+        windows = _window_box(refined.probabilities), _window_box(refined.unused)
         reach = _joined(*windows, refined.mask.box_xyxy, refined.coarse.box_xyxy)
         here = np.s_[reach[1] : reach[3], reach[0] : reach[2]]
         claims_HW, coarse_HW = _within(refined.mask, reach), _within(refined.coarse, reach)
@@ -78,7 +80,7 @@ class Contest:
         keys_HW = (2 * self._ranks[place] + coarse_HW.astype(self._keys_HW.dtype)) * self._count
         keys_HW += self._count - 1 - place
         weights_HW = np.where(claims_HW, np.where(seen_HW, probabilities_HW, 1), np.float32(UNSEEN))
-        for found in (refined.refused, refined.probabilities):
+        for found in (refined.unused, refined.probabilities):
             asked_HW, answers_HW = _looked_at(found, reach)
             np.copyto(weights_HW, answers_HW - 1, where=asked_HW & ~claims_HW)
         best_HW, best_keys_HW = self._weights_HW[here], self._keys_HW[here]
@@ -91,8 +93,9 @@ class Contest:
         own = refined.mask
         if self._layout != "masks":
             own = _surer_half(refined.coarse, coarse_HW, np.where(seen_HW, probabilities_HW, 1), reach)
-        empty = replace(refined, coarse=_EMPTY, mask=_EMPTY, probabilities=None, refused=None)
-        self._entries.append(_Entry(empty, encode_rle(refined.coarse), encode_rle(own), reach))
+        refused = None if refined.refused is None else encode_rle(refined.refused)
+        empty = replace(refined, coarse=_EMPTY, mask=_EMPTY, probabilities=None, refused=None, unused=None)
+        self._entries.append(_Entry(empty, encode_rle(refined.coarse), encode_rle(own), refused, reach))
 
     def settle(self) -> Iterator[Refined]:
         """All instances in the order added, with masks of which no two share a pixel.
@@ -107,7 +110,8 @@ class Contest:
         for place, entry in enumerate(self._entries):
             x1, y1, x2, y2 = entry.reach
             mask = crop_mask(owners_HW[y1:y2, x1:x2] == place, x1, y1, height, width)
-            yield replace(entry.refined, coarse=decode_rle(entry.coarse), mask=mask)
+            refused = None if entry.refused is None else decode_rle(entry.refused)
+            yield replace(entry.refined, coarse=decode_rle(entry.coarse), mask=mask, refused=refused)
 
     def _make_frames(self, height: int, width: int) -> None:
         largest = 2 * (max(self._ranks) + 1) * self._count

@@ -98,8 +98,8 @@ class Refined:
         mask: the mask after all passes.
         patch_count: patches of all passes.
         probabilities: those that decided `mask`; None if they are not wanted, or if no pass decided it.
-        refused: those by which the mask would have been another, had the photo borne it out; None as above, or if it
-            was not refused.
+        refused: the mask that the last look made, where the photo did not bear it out and the one before it stands.
+        unused: the probabilities of that refused mask; None if they are not wanted.
     """
 
     index: int
@@ -107,13 +107,15 @@ class Refined:
     mask: Mask
     patch_count: int
     probabilities: patches.Probabilities | None = None
-    refused: patches.Probabilities | None = None
+    refused: Mask | None = None
+    unused: patches.Probabilities | None = None
 
     @property
     def mask_bytes(self) -> int:
         """What its masks and probabilities hold in memory."""
-        masks = self.coarse.pixels_HW.nbytes + self.mask.pixels_HW.nbytes
-        return masks + _bytes_of(self.probabilities) + _bytes_of(self.refused)
+        masks = (self.coarse, self.mask, self.refused)
+        held = sum(mask.pixels_HW.nbytes for mask in masks if mask is not None)
+        return held + _bytes_of(self.probabilities) + _bytes_of(self.unused)
 
 
 def _bytes_of(probabilities: patches.Probabilities | None) -> int:
@@ -150,15 +152,17 @@ def next_look(
     is_object = is_object_model(configs[look.number])
     is_first = look.number == 0 or is_object_model(configs[look.number - 1])
     mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
+    refused: Mask | None = None
     if is_object:
         if mask.pixels_HW.size == 0 or not _is_likely_better(look, probabilities_NPP, configs[look.number], settings):
-            mask, probabilities = look.mask, look.probabilities
+            mask, probabilities, refused = look.mask, look.probabilities, mask
         if _is_seen_in_full(look):
             number = len(configs)
     elif is_first and is_gated(settings) and not _is_borne_out(look, merged, settings):
-        return Refined(subject.index, subject.mask, look.mask, look.patch_count, look.probabilities, probabilities)
+        stands, decided = look.mask, look.probabilities
+        return Refined(subject.index, subject.mask, stands, look.patch_count, decided, mask, probabilities)
     if number == len(configs):
-        return Refined(subject.index, subject.mask, mask, look.patch_count, probabilities)
+        return Refined(subject.index, subject.mask, mask, look.patch_count, probabilities, refused)
     return _take_look(subject, number, mask, configs, settings, look.patch_count, probabilities)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from bpr_cli.masks import Mask
 from bpr_cli.patches import Window
-from bpr_cli.refining.crowding import is_same_object
+from bpr_cli.refining.crowding import is_same_object, likelihoods_of, relative
 
 CERTAIN = 255  # level of a neighbour that is as likely an object as the instance itself
 
@@ -40,15 +40,12 @@ def find_neighbours(
         For each mask its neighbours, in the masks' order. Another try at the same object is none, nor is one too
         unlikely to show (its score below 1 / 510 of the mask's).
     """
-    likelihoods = np.array([1.0 if score is None else score for score in scores or [None] * len(masks)])
+    likelihoods = likelihoods_of(scores, len(masks))
     boxes = np.array([mask.box_xyxy for mask in masks]).reshape(-1, 4)
     has_pixels = np.array([mask.pixels_HW.size > 0 for mask in masks])
     found = []
     for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-        own = likelihoods[index]
-        levels = np.full(len(masks), CERTAIN)
-        if own > 0:
-            levels = np.rint(np.clip(likelihoods / own, 0.0, 1.0) * CERTAIN).astype(int)
+        levels = np.rint(relative(likelihoods, likelihoods[index]) * CERTAIN).astype(int)
         far = reach + box[2:] - box[:2]
         near = ((boxes[:, :2] < box[2:] + far) & (boxes[:, 2:] > box[:2] - far)).all(axis=1)
         near[index] = False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bpr_cli.comparing.comparison import Comparison
 from bpr_cli.errors import InputError, refuse_beside
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.formats import check_output, coco, mask_images, read_results, with_masks_as, write_results
@@ -28,6 +29,7 @@ from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_SPEED, NameOrPath, choose_settings
 from bpr_cli.refining.stream import map_ahead
+from bpr_cli.refining.watch import Watch
 
 # Threads beside the network's own. Two readers keep up with the network on two cores; a GPU takes as many as there are
 # (without any network two cores bring 3,000 patches a second: examples/SPEED.md). Each image read ahead costs its own
@@ -86,6 +88,8 @@ def refine(
     mask_form: MaskForm = "same",
     exclusive: bool = False,
     skip_bad: bool = False,
+    report: PathLike | None = None,
+    json_file: PathLike | None = None,
     quiet: bool = False,
     **changes: object,
 ) -> RefineSummary:
@@ -107,6 +111,8 @@ def refine(
         exclusive: no pixel is in two masks of an image: it is the surer one's (`exclusive.Contest`). Label maps, whose
             pixels have one value each, are always settled so.
         skip_bad: leave what cannot be used as it was instead of stopping.
+        report: folder for a page of what changed (`write_changes_page`); None: no page.
+        json_file: file for the figures of what changed; None: no file.
         quiet: no progress bar.
         changes: single settings, as in `Refiner.from_pretrained`: `caution=0.2`.
 
@@ -136,16 +142,57 @@ def refine(
         results = coco.with_image_info(results, as_path(image_info, "image_info"))
     # What can be known to fail is found out before the model is loaded and the work begins.
     check_output(results, output)
+    page = None if report is None else as_path(report, "report")
+    figures = None if json_file is None else as_path(json_file, "json_file")
+    if page is not None or figures is not None:
+        _check_outputs(figures, page, [path, *mask_paths], output)
     paths, missing = _find_images(results, folder, skip_bad)
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
     layout = results.layout if exclusive or results.layout != "masks" else None
-    segmentations, changed, patches, skipped = _refine_masks(refiner, reader, results, paths, layout, skip_bad, quiet)
+    watch = Watch(results.count) if page is not None or figures is not None else None
+    segmentations, changed, patches, skipped = _refine_masks(
+        refiner, reader, results, paths, layout, skip_bad, quiet, watch
+    )
     with refiner.timing("write"):
         write_results(results, segmentations, output)
     left_out = Skipped.joined([results.skipped, missing, skipped])
-    return RefineSummary(results.count, changed, patches, left_out, refiner.engine)
+    summary = RefineSummary(results.count, changed, patches, left_out, refiner.engine)
+    if watch is not None:
+        comparison = watch.comparison(results, segmentations, paths, reader, _facts(path, output, refiner))
+        _write_look(comparison, figures, page, quiet)
+    return summary
+
+
+def _check_outputs(json_file: Path | None, report: Path | None, inputs: Sequence[Path], output: Path) -> None:
+    """Make sure that what is told of the changes can be written, and that it is none of the inputs nor the output."""
+    from bpr_cli.report.outputs import check_outputs  # with what draws pages, which few ask for
+
+    check_outputs(json_file, report, inputs, output=output)
+
+
+def _write_look(comparison: Comparison, json_file: Path | None, report: Path | None, quiet: bool) -> None:
+    from bpr_cli.report.changes_json import write_changes_json
+    from bpr_cli.report.changes_page import write_changes_page
+
+    if json_file is not None:
+        write_changes_json(comparison, json_file)
+    if report is not None:
+        write_changes_page(comparison, report, quiet=quiet)
+
+
+def _facts(path: Path, output: Path, refiner: Refiner) -> list[tuple[str, str]]:
+    """What made the output, for those who look at it."""
+    settings = refiner.settings
+    return [
+        ("before", path.name),
+        ("after", output.name),
+        ("engine", refiner.engine),
+        ("passes", str(settings.passes)),
+        ("caution", f"{settings.caution:g}"),
+        ("least score", f"{settings.min_score:g}"),
+    ]
 
 
 def _refine_masks(
@@ -156,8 +203,12 @@ def _refine_masks(
     layout: Layout | None,
     skip_bad: bool,
     quiet: bool,
+    watch: Watch | None,
 ) -> tuple[list[RLE | None], int, int, Skipped]:
-    """New masks by index (None: as it was), how many changed, how many patches it took, what was skipped."""
+    """New masks by index (None: as it was), how many changed, how many patches it took, what was skipped.
+
+    `watch`, where there is one, is shown every refined mask.
+    """
     entries = [entry for entry in results.images if entry.image.id in paths]
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
@@ -185,6 +236,8 @@ def _refine_masks(
             segmentations[refined.index] = rle
             patches += refined.patch_count
             changed += not is_same(refined.mask, refined.coarse)
+            if watch is not None:
+                watch.add(refined)
             bar.update()
     return segmentations, changed, patches, Skipped.joined(skipped)
 

@@ -88,29 +88,41 @@ class Pictures:
         shown = [self._truth[case.truth], self._results[case.index]]
         image_HWC = self._reader.read(self._finder.find(record), record, shown)
         height, width = image_HWC.shape[:2]
-        masks = {
-            "before": self._baseline and decode_mask(self._baseline[case.index], height, width),
+        masks: dict[str, Mask | None] = {
+            "before": decode_mask(self._baseline[case.index], height, width) if self._baseline else None,
             "after": decode_mask(self._results[case.index], height, width),
             "truth": decode_mask(self._truth[case.truth], height, width),
         }
-        window = _window([mask for mask in masks.values() if mask], height, width)
-        x1, y1, x2, y2 = window
-        scale = min(LONGEST / max(x2 - x1, y2 - y1), MOST_ENLARGED)
-        shape = max(round((x2 - x1) * scale), 1), max(round((y2 - y1) * scale), 1)
-        shrinks = scale < 1
-        photo_HWC = cv2.resize(
-            image_HWC[y1:y2, x1:x2], shape, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        )
-        return {
-            "photo": _data_uri(np.asarray(photo_HWC, np.uint8)),
-            "width": shape[0],
-            "height": shape[1],
-            **{name: outline(cut(mask, window), shape) if mask else None for name, mask in masks.items()},
-        }
+        return draw(image_HWC, masks)
 
 
 def _by_index(results: Results) -> dict[int, Instance]:
     return {instance.index: instance for entry in results.images for instance in entry.instances}
+
+
+def draw(image_HWC: NDArray[np.uint8], masks: Mapping[str, Mask | None]) -> dict[str, Any]:
+    """The part of a photo that holds the masks, and their outlines on it.
+
+    Args:
+        image_HWC: uint8 RGB.
+        masks: by name; None for one that there is not.
+
+    Returns:
+        JSON-ready: `photo` (a data URI), `width`, `height` in pixels, and an SVG path or None by each mask's name.
+    """
+    height, width = image_HWC.shape[:2]
+    window = _window([mask for mask in masks.values() if mask], height, width)
+    x1, y1, x2, y2 = window
+    scale = min(LONGEST / max(x2 - x1, y2 - y1), MOST_ENLARGED)
+    shape = max(round((x2 - x1) * scale), 1), max(round((y2 - y1) * scale), 1)
+    shrinks = scale < 1
+    photo_HWC = cv2.resize(image_HWC[y1:y2, x1:x2], shape, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return {
+        "photo": _data_uri(np.asarray(photo_HWC, np.uint8)),
+        "width": shape[0],
+        "height": shape[1],
+        **{name: outline(cut(mask, window), shape) if mask else None for name, mask in masks.items()},
+    }
 
 
 def _window(masks: Iterable[Mask], height: int, width: int) -> tuple[int, int, int, int]:

@@ -11,7 +11,12 @@ from bpr_cli.report.page import PAGE
 
 
 def check_outputs(
-    json_file: Path | None, report: Path | None, inputs: Sequence[Path], images: Path | None = None
+    json_file: Path | None,
+    report: Path | None,
+    inputs: Sequence[Path],
+    images: Path | None = None,
+    *,
+    output: Path | None = None,
 ) -> None:
     """Make sure that the figures and the report can be written; their folders are made.
 
@@ -19,9 +24,11 @@ def check_outputs(
         json_file, report: `--json` and `--report`; None: not asked for.
         inputs: files that must not be overwritten.
         images: folder of the report's photos; None: it has none.
+        output: what the command writes besides; None: nothing.
 
     Raises:
-        InputError: one of them cannot be written, is an input, or both are one file; there is no folder of photos.
+        InputError: one of them cannot be written, is an input or the output, or both are one file; there is no
+            folder of photos.
     """
     if report is not None and images is not None and not images.is_dir():
         raise InputError("there is no such folder of images", file=images, remedy="Give it with --images")
@@ -31,8 +38,11 @@ def check_outputs(
         _check_file(page, "--report", inputs)
     if json_file is not None:
         _check_file(json_file, "--json", inputs)
-        if page is not None and json_file.resolve() == page.resolve():
-            raise InputError("the figures would overwrite the report", file=json_file, remedy="Choose another --json")
+    for path, option in ((page, "--report"), (json_file, "--json")):
+        if path is not None and output is not None and path.resolve() == output.resolve():
+            raise InputError("it would overwrite the output", file=path, remedy=f"Choose another {option}")
+    if json_file is not None and page is not None and json_file.resolve() == page.resolve():
+        raise InputError("the figures would overwrite the report", file=json_file, remedy="Choose another --json")
 
 
 def _check_file(path: Path, option: str, inputs: Sequence[Path]) -> None:

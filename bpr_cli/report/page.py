@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from bpr_cli import __version__
 from bpr_cli.errors import InputError
@@ -63,8 +63,7 @@ def write_report(
     """
     ensure_folder(folder)
     cases, links = _pictures(evaluation, inputs, images, reader or PhotoReader(), folder, quiet) if images else ([], {})
-    environment = Environment(loader=PackageLoader("bpr_cli.report"), autoescape=True, undefined=StrictUndefined)
-    html = environment.get_template("report.html").render(
+    html = page_template("report.html").render(
         title=inputs.results.path.name,
         compared=evaluation.baseline is not None,
         headlines=_headlines(evaluation),
@@ -76,6 +75,8 @@ def write_report(
         facts=_facts(evaluation, inputs),
         unit=evaluation.group_by or "image",
         has_photos=images is not None,
+        has_truth=True,
+        sides=("coarse", "refined"),
         data={
             "points": _points(evaluation, cases),
             "cases": cases,
@@ -106,13 +107,19 @@ def _pictures(
     for entry in inputs.gt.images:
         if entry.image.id in used:
             try:
-                links[str(entry.image.id)] = _link(finder.find(entry.image), folder)
+                links[str(entry.image.id)] = photo_link(finder.find(entry.image), folder)
             except InputError:  # a photo that no case needs may be missing: its points then say no more than figures
                 continue
     return shown, links
 
 
-def _link(photo: Path, folder: Path) -> str:
+def page_template(name: str) -> Template:
+    """A page's template, which may include others."""
+    environment = Environment(loader=PackageLoader("bpr_cli.report"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template(name)
+
+
+def photo_link(photo: Path, folder: Path) -> str:
     """From the page to the photo: relative, so that both can move together."""
     try:
         relative = os.path.relpath(photo.resolve(), folder.resolve())

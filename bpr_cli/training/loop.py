@@ -15,9 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bpr_cli.engines.devices import precision_name
-from bpr_cli.network import checkpoint, hrnet
+from bpr_cli.network import checkpoint
 from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import resize
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
 from bpr_cli.training.distributed import Process, sum_over_processes
@@ -168,7 +169,7 @@ class Training:
         with torch.autocast(process.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             logits = module(prepare(images, coarse, recipe.input_size))
         size = recipe.input_size if recipe.loss_at == "input" else target.shape[-1]
-        loss = patch_loss(hrnet.resize_logits(logits.float(), (size, size)), target, recipe.loss)
+        loss = patch_loss(resize(logits.float(), (size, size)), target, recipe.loss)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         if recipe.clip_norm:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bpr_cli.network.hrnet import resize_logits
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import FOREGROUND, resize
 from bpr_cli.training.distributed import Process, sum_over_processes
 from bpr_cli.training.losses import patch_loss
 
@@ -49,9 +49,9 @@ def validate(
         images, masks, target = (tensor.to(process.device) for tensor in (images_NHWC, coarse_NHW, target_NHW))
         with torch.autocast(process.device.type, dtype=dtype, enabled=dtype is not None):
             logits = network(prepare(images, masks, input_size))
-        logits = resize_logits(logits.float(), target.shape[-2:])
+        logits = resize(logits.float(), target.shape[-2:])
         losses += torch.tensor([float(patch_loss(logits, target, "ce")) * len(target), len(target)])
-        refined += _confusion(logits[:, 1] > logits[:, 0], target)
+        refined += _confusion(logits[:, FOREGROUND] > logits[:, 1 - FOREGROUND], target)
         coarse += _confusion(masks > 0, target)
     sums = sum_over_processes(torch.cat((losses, refined, coarse)).to(_sum_device(process)), process).cpu()
     both, only_predicted, only_true, neither = sums[2:6].tolist()

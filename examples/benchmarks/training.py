@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from bpr_cli.engines.devices import choose_device
 from bpr_cli.network import hrnet
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import resize
 from bpr_cli.shards import list_shards
 from bpr_cli.training.loading import PatchDataset, StepSampler, training_batches
 from bpr_cli.training.loop import LOG_EVERY
@@ -43,7 +44,7 @@ def plain_loop(shards: list[Path], batch_size: int, steps: int, device: torch.de
             start = time.perf_counter()
         images, coarse, target = (tensor.to(device) for tensor in batch)
         logits = network(prepare(images, coarse, 128))
-        loss = cross_entropy(hrnet.resize_logits(logits, tuple(target.shape[-2:])), target.long())
+        loss = cross_entropy(resize(logits, tuple(target.shape[-2:])), target.long())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

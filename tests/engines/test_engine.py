@@ -12,8 +12,8 @@ from bpr_cli.engines.recording import RECORD_AT
 from bpr_cli.engines.torch_engine import TorchEngine
 from bpr_cli.errors import InputError
 from bpr_cli.network.config import ModelConfig
-from bpr_cli.network.hrnet import resize_logits
 from bpr_cli.network.input_tensor import prepare
+from bpr_cli.network.logits import foreground_probabilities
 from tests.network.seeded import seeded_network, seeded_patches
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def network():
 def reference(network, images, masks):
     inputs = prepare(torch.from_numpy(images), torch.from_numpy(masks), 128)
     with torch.inference_mode():
-        return torch.softmax(resize_logits(network(inputs), (64, 64)), dim=1)[:, 1].numpy()
+        return foreground_probabilities(network(inputs), (64, 64)).numpy()
 
 
 def test_the_engine_computes_the_networks_probabilities(network):

@@ -64,6 +64,7 @@ BROKEN = {
     "archive is cut off": FORMS["list.json.gz"][:-12],
     "archive is broken": FORMS["list.json.gz"][:40] + b"\x00" * 40 + FORMS["list.json.gz"][80:],
     "line 2 is not valid JSON": LINES[:-20] + b"\n",
+    "not a text file in UTF-8": LINES[:-20] + b"\xff\n",
     "line 3: an object has the key 'a'": LINES + b'{"a": 1, "a": 2}\n',
     "more than any JSON": gzip.compress(b"[" + b" " * (80 << 20) + b"]"),
 }

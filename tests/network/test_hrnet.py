@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bpr_cli.errors import InputError
-from bpr_cli.network import hrnet
+from bpr_cli.network import hrnet, networks
 from bpr_cli.network.config import CONFIGS
 from bpr_cli.network.input_tensor import prepare
 from tests.network.seeded import seeded_network, seeded_patches
@@ -54,7 +54,7 @@ def test_the_sizes_between_run_too(name):
 
 def test_an_unknown_network_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match="hrnet-w18-small"):
-        hrnet.build("resnet")
+        networks.build("resnet")
 
 
 def test_memory_order_does_not_change_the_outputs():

@@ -102,3 +102,27 @@ def test_what_cannot_train_or_round_it_says_so(tmp_path):
         choose_recipe("default", start=OBJECT)
     with pytest.raises(InputError, match="shards hold no neighbours"):
         export_int8("crowds-lite0", tmp_path / "int8.xml", tmp_path)
+
+
+def test_probabilities_are_those_of_the_pass_that_decided():
+    """Patches that the photo does not bear out leave the object's mask, and its probabilities."""
+    mask = square(200)
+    configs, caution = (gate(3.0), PATCHES), RefineSettings(passes=2)
+    subject = Subject(0, np.zeros((HEIGHT, WIDTH, 3), np.uint8), mask, 0.5, with_probabilities=True)
+    look = first_look(subject, configs, caution)
+    answer = np.full((1, 128, 128), 0.1, np.float32)
+    answer[:, 40:80, 40:80] = 0.8
+    following = next_look(look, answer, configs, caution)
+    assert isinstance(following, Look)
+    found = following.probabilities
+    frame = np.zeros((HEIGHT, WIDTH), np.float32)
+    height, width = found.values_HW.shape
+    frame[found.y1 : found.y1 + height, found.x1 : found.x1 + width] = found.values_HW
+    assert np.array_equal(crop_mask(frame > 0.5, 0, 0, HEIGHT, WIDTH).pixels_HW, following.mask.pixels_HW)
+    refined = next_look(following, following.masks.astype(np.float32), configs, caution)  # nothing moves: no evidence
+    assert isinstance(refined, Refined)
+    assert refined.mask is following.mask
+    assert refined.probabilities is found
+    plain = next_look(look_at(mask, 0.5, configs), answer, configs, caution)
+    assert plain.probabilities is None
+    assert np.array_equal(plain.mask.pixels_HW, following.mask.pixels_HW)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,8 @@ from bpr_cli.report.page import write_report
 from tests.conftest import Example
 from tests.evaluation.made import made_set
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 VISIBILITY = "path => getComputedStyle(path).visibility"
 SHOWN_WIDTH = "document.querySelector('#viewer svg').viewBox.baseVal.width"
-SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
 @pytest.fixture(scope="module")
@@ -143,31 +131,9 @@ def test_an_outline_runs_along_pixel_edges() -> None:
     assert numbers.max(axis=0).tolist() == [79, 49]  # the last pixel inside; the next one is outside
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium to open the report in")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(params=SIZES)
-def opened(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Any]:
-    """The report in a browser; fails at the end if the browser complained."""
-    scheme = {"desktop": "light", "phone": "dark"}[request.param]
-    context = browser.new_context(viewport=SIZES[request.param], color_scheme=scheme, offline=True)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", lambda asked: complaints.append(asked.url))
-    page.goto(report.as_uri())
-    yield page
-    context.close()
-    assert complaints == []
+@pytest.fixture
+def opened(report: Path, open_page: Callable[[Path], Any]) -> Any:
+    return open_page(report)
 
 
 def test_it_opens_without_errors_and_fits_the_screen(opened: Any) -> None:

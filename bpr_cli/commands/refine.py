@@ -19,7 +19,6 @@ from bpr_cli.commands.options import (
     Engine,
     Flips,
     ImageInfo,
-    Images,
     MaskFormName,
     MaxPixels,
     Models,
@@ -59,11 +58,18 @@ def refine(
             rich_help_panel=INPUT,
         ),
     ],
-    images: Images = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of the photos; repeat for more.", rich_help_panel=INPUT),
+    ] = None,
     image_info: ImageInfo = None,
     mask: Annotated[
         list[Path] | None,
-        typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
+        typer.Option(
+            help="A mask image of the photo, a folder of them, a pattern (*.png) or a map of its objects; repeat for "
+            "more.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     masks: Annotated[
         MaskFormName,

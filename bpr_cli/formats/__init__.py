@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, label_maps
-from bpr_cli.formats.finding import SUFFIXES
+from bpr_cli.formats import cityscapes, coco, label_maps, mask_folders
+from bpr_cli.formats.finding import SUFFIXES, Folders
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
 from bpr_cli.formats.records import MaskForm, ReadOptions, Results
@@ -39,11 +39,12 @@ FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
     FolderFormat(label_maps.is_folder, label_maps.read_folder),
+    FolderFormat(mask_folders.is_folder, mask_folders.read_folder),
 )
 
 
 def read_results(
-    path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False, images: Path | None = None
+    path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False, images: Folders | None = None
 ) -> Results:
     """Read results or ground truth; the format is seen from the content.
 
@@ -51,7 +52,7 @@ def read_results(
         path: a file or a folder (examples/FORMATS.md).
         max_pixels: larger images are refused.
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
-        images: folder of the photos, for formats that need their sizes; None: where the format has them.
+        images: folders of the photos, for formats that need their sizes; None: where the format has them.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.

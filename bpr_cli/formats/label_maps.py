@@ -21,7 +21,7 @@ from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.formats.image_files import BROKEN, open_image
 from bpr_cli.formats.label_pixels import INDEXED, VOID, LabelPixels, read_labels, write_labels
 from bpr_cli.formats.mask_pixels import is_flat, levels_of
-from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, ReadOptions, Results
+from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, ReadOptions, Results, Skipped
 from bpr_cli.formats.rle import RLE, decode_rle
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import Mask
@@ -161,9 +161,17 @@ def _read(
 ) -> Results:
     entries: list[ImageInstances] = []
     files: list[LabelFile] = []
+    skipped: list[Skipped] = []
     count = 0
     for path, relative in paths:
-        labels_HW = read_labels(path, max_pixels=options.max_pixels)
+        try:
+            labels_HW = read_labels(path, max_pixels=options.max_pixels)
+        except InputError as error:
+            if not options.skip_bad:
+                raise
+            skipped.append(Skipped(images=1, lines=(str(error),)))
+            files.append(LabelFile(path, relative, {}))
+            continue
         height, width = labels_HW.shape
         name = image_id or relative.with_suffix("").as_posix()
         found = _objects(path, labels_HW) if kind == OBJECTS else _parts(path, labels_HW)
@@ -184,7 +192,8 @@ def _read(
         count,
         dict(enumerate(VOC_CLASSES, 1)) if kind == OBJECTS and known - {None} else {},
         LabelMaps(root, tuple(files), kind),
-        photos=_photos_beside(root),
+        skipped=Skipped.joined(skipped),
+        photos=photos_beside(root),
         layout="objects" if kind == OBJECTS else "segments",
     )
 
@@ -224,7 +233,7 @@ def _parts(path: Path, labels_HW: NDArray[Any]) -> list[tuple[LabelPixels, int, 
     ]
 
 
-def _photos_beside(root: Path) -> Path | None:
+def photos_beside(root: Path) -> Path | None:
     """The folder of photos of a data set in VOC's or DAVIS' form."""
     beside = (parent / PHOTO_FOLDER for parent in (root.parent, root.parent.parent))
     return next((folder for folder in beside if folder.is_dir()), None)

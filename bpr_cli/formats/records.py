@@ -28,12 +28,12 @@ class ReadOptions:
     Attributes:
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
         max_pixels: larger images are refused.
-        images: the folder of the photos where the user named one: formats in fractions of a photo need its size.
+        images: the folders of the photos where the user named any: formats in fractions of a photo need its size.
     """
 
     skip_bad: bool = False
     max_pixels: int = MAX_PIXELS
-    images: Path | None = None
+    images: Path | Sequence[Path] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,16 @@ from pathlib import Path
 from bpr_cli.comparing.comparison import Comparison
 from bpr_cli.errors import InputError, refuse_beside
 from bpr_cli.files import PathLike, as_path, as_paths
-from bpr_cli.formats import check_output, coco, mask_images, read_results, with_masks_as, write_results
+from bpr_cli.formats import (
+    check_output,
+    coco,
+    label_maps,
+    mask_folders,
+    mask_images,
+    read_results,
+    with_masks_as,
+    write_results,
+)
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
@@ -38,6 +47,8 @@ READERS = min(8, max(2, (os.cpu_count() or 1) // 2))
 IMAGES_AHEAD = 2 * READERS
 MOST_BYTES_AHEAD = 512 << 20  # of photos
 INSTANCES_BEHIND = 32
+# Folders of images of their own, beside which no photos are looked for.
+NEED_IMAGES = (label_maps.OBJECTS, label_maps.CLASSES, mask_folders.KIND)
 _DEFAULTS = {"speed": DEFAULT_SPEED, "device": "auto", "precision": "auto", "engine": "auto"}
 
 
@@ -74,7 +85,7 @@ def refine(
     input: PathLike,
     output: PathLike,
     *,
-    images: PathLike | None = None,
+    images: PathLike | Sequence[PathLike] | None = None,
     image_info: PathLike | None = None,
     masks: PathLike | Sequence[PathLike] = (),
     model: NameOrPath | Sequence[NameOrPath] | Refiner | None = None,
@@ -98,10 +109,11 @@ def refine(
     Args:
         input: COCO results list or dataset dict (JSON); with `masks`, a photo.
         output: file for the refined results, in the input's form; with `masks`, a folder.
-        images: folder of the photos; None: the input's own folder.
+        images: folder of the photos, or several; None: the input's own folder.
         image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
             image id.
-        masks: mask images of the photo `input`; without `images` and `image_info` then.
+        masks: mask images of the photo `input`, or folders or patterns of them (`*.png`), or a map of its objects;
+            without `images` and `image_info` then.
         model: one or several as in `Refiner.from_pretrained`, or a refiner already loaded, which brings all that
             `speed`, `settings`, `device`, `precision`, `engine` and `changes` decide.
         speed, settings, device, precision, engine: as in `Refiner.from_pretrained`.
@@ -130,12 +142,12 @@ def refine(
         refuse_beside("a loaded refiner", _DEFAULTS, **decided, **changes)
     else:
         model, settings = choose_settings(model, settings, speed, **changes)
-    folder = None if images is None else as_path(images, "images")
+    folders = as_paths(images, "images") if images else None
     reader = PhotoReader(orientation, max_pixels)
     results = (
         mask_images.read(path, mask_paths, max_pixels)
         if mask_paths
-        else read_results(path, max_pixels, skip_bad=skip_bad, images=folder)
+        else read_results(path, max_pixels, skip_bad=skip_bad, images=folders)
     )
     results = with_masks_as(results, mask_form)
     if image_info is not None:
@@ -146,7 +158,7 @@ def refine(
     figures = None if json_file is None else as_path(json_file, "json_file")
     if page is not None or figures is not None:
         _check_outputs(figures, page, [path, *mask_paths], output)
-    paths, missing = _find_images(results, folder, skip_bad)
+    paths, missing = _find_images(results, folders, skip_bad)
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
@@ -242,11 +254,17 @@ def _refine_masks(
     return segmentations, changed, patches, Skipped.joined(skipped)
 
 
-def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple[dict[int | str, Path], Skipped]:
+def _find_images(
+    results: Results, folders: Sequence[Path] | None, skip_bad: bool
+) -> tuple[dict[int | str, Path], Skipped]:
     """Image id -> file, of images with instances. Missing ones are an error, or skipped."""
     if results.kind == "mask-images":
         return {entry.image.id: results.path for entry in results.images}, Skipped()
-    finder = ImageFinder(folder or results.photos or results.path.parent)
+    if folders is None and results.photos is None and results.kind in NEED_IMAGES:
+        raise InputError(
+            "the photos of these are not known", file=results.path, remedy="Give their folder with --images"
+        )
+    finder = ImageFinder(folders or results.photos or results.path.parent)
     entries = [entry for entry in results.images if entry.instances]
     problems: list[str] = []
     paths = finder.find_all([entry.image for entry in entries], problems if skip_bad else None)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import bpr_cli
 from bpr_cli.errors import InputError
-from bpr_cli.formats import label_pixels, mask_images, read_results, write_results
+from bpr_cli.formats import label_maps, label_pixels, mask_images, read_results, write_results
 from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import crop_mask, to_frame
@@ -199,13 +199,7 @@ def test_class_maps_of_voc_are_told_by_their_folder(tmp_path):
 
 def test_a_folder_of_masks_is_none_of_label_maps(tmp_path):
     save(tmp_path / "masks" / "a.png", np.uint8(two_objects() == 1) * 255)
-    assert not label_maps_seen(tmp_path / "masks")
-
-
-def label_maps_seen(folder):
-    from bpr_cli.formats import label_maps
-
-    return label_maps.is_folder(folder)
+    assert not label_maps.is_folder(tmp_path / "masks")
 
 
 def test_a_map_is_decoded_once_however_many_objects_it_has(tmp_path, monkeypatch):
@@ -225,3 +219,19 @@ def test_damaged_maps_and_outputs_over_inputs_are_refused(tmp_path):
     (tmp_path / "maps" / "a.png").write_bytes(data[:-30])
     found = run_bpr("refine", tmp_path / "maps", "-o", tmp_path / "out", "--images", tmp_path)
     assert (found.returncode, "a.png" in found.stderr) == (2, True), found.stderr
+
+
+def test_a_damaged_map_among_good_ones_is_copied_where_bad_ones_are_skipped(tmp_path, small_model):
+    for name in ("a", "b"):
+        save(tmp_path / "maps" / f"{name}.png", two_objects(), voc_palette())
+        photo(tmp_path / "photos" / f"{name}.jpg", two_objects())
+    broken = bytearray((tmp_path / "maps" / "b.png").read_bytes())
+    broken[-30] ^= 255
+    (tmp_path / "maps" / "b.png").write_bytes(broken)
+    run = ["refine", tmp_path / "maps", "-o", tmp_path / "out", "--images", tmp_path / "photos", "-q"]
+    found = run_bpr(*run)
+    assert (found.returncode, "b.png" in found.stderr) == (2, True), found.stderr
+    found = run_bpr(*run, "--skip-bad", "--model", small_model, "--passes", 1)
+    assert (found.returncode, "1 image cannot be used" in found.stderr) == (0, True), found.stderr
+    assert (tmp_path / "out" / "b.png").read_bytes() == broken
+    assert (tmp_path / "out" / "a.png").is_file()

@@ -18,7 +18,7 @@ from PIL import Image
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
-from bpr_cli.formats.image_files import BROKEN, open_image
+from bpr_cli.formats.image_files import BROKEN, damage, open_image, read_bytes
 from bpr_cli.formats.label_pixels import INDEXED, VOID, LabelPixels, read_labels, write_labels
 from bpr_cli.formats.mask_pixels import is_flat, levels_of
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, ReadOptions, Results, Skipped
@@ -252,6 +252,7 @@ def _maps_below(folder: Path) -> list[Path]:
 def _folder_kind(folder: Path, paths: Sequence[Path]) -> Kind | None:
     """What some of a folder's PNGs number; None if they do not number anything."""
     some = [paths[place] for place in np.linspace(0, len(paths) - 1, min(SAMPLES, len(paths))).round().astype(int)]
+    some = [path for path in some if damage(read_bytes(path)) is None]
     modes = [_mode_and_palette(path) for path in some]
     if not modes or None in modes:
         return None

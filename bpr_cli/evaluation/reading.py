@@ -8,7 +8,7 @@ from pathlib import Path
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
 from bpr_cli.evaluation.unusable import usable_detections, usable_objects
 from bpr_cli.files import PathLike, as_path
-from bpr_cli.formats import cityscapes, coco, read_results
+from bpr_cli.formats import cityscapes, coco, panoptic, read_results
 from bpr_cli.formats.image_files import check_pixels
 from bpr_cli.formats.orientation import stated_sizes
 from bpr_cli.formats.records import Results
@@ -45,7 +45,7 @@ def read_inputs(
     """Read the files of an evaluation.
 
     Args:
-        results, gt, baseline: as in `evaluate`.
+        results, gt, baseline: as in `evaluate`. Of panoptic ground truth the things count.
         image_info: COCO JSON whose `images` (and `categories`) tell which files and classes the results' ids mean;
             for COCO results on Cityscapes' folders.
         coco_classes: AP*: the ground truth is LVIS's, the detections are of COCO's classes. Detections on images
@@ -56,7 +56,7 @@ def read_inputs(
     Raises:
         InputError: one of them cannot be used.
     """
-    truth = read_results(as_path(gt, "gt"), max_pixels, skip_bad=skip_bad)
+    truth = panoptic.things_only(read_results(as_path(gt, "gt"), max_pixels, skip_bad=skip_bad))
     for entry in truth.images:
         for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
             check_pixels(height, width, max_pixels, truth.path, entry.image.id)

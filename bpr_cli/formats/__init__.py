@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, label_maps, mask_folders
+from bpr_cli.formats import cityscapes, coco, label_maps, mask_folders, panoptic
 from bpr_cli.formats.finding import SUFFIXES, Folders
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
@@ -34,7 +34,7 @@ class FolderFormat(NamedTuple):
 
 
 # The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
-JSON_FORMATS: tuple[JsonFormat, ...] = ()
+JSON_FORMATS: tuple[JsonFormat, ...] = (JsonFormat(panoptic.matches, panoptic.read),)
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(cityscapes.is_folder_of_truth, cityscapes.read_truth),
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),

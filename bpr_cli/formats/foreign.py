@@ -152,7 +152,7 @@ def foreign_records(records: Sequence[Any]) -> Foreign | None:
     first = [record for record in records[:RECORDS] if isinstance(record, Mapping)]
     keys = {key for record in first for key, value in record.items() if value is not None}
     if "segments_info" in keys:
-        return Foreign("COCO panoptic: segments in PNG files", "Give the instance results (COCO RLE or polygons)")
+        return Foreign("a list of COCO panoptic annotations", 'Put it in an object: {"annotations": [...]}')
     if keys & {"predicted_iou", "stability_score"}:
         return Foreign("masks of Segment Anything, without image ids", "Add an image_id to each record")
     if keys & {"segmentations", "video_id"}:

@@ -153,7 +153,8 @@ class Results:
     Attributes:
         path: the file it was read from.
         kind: "coco-results" (a list), "coco-dataset" (a dict), "mask-images" (one image and mask PNGs),
-            "cityscapes-results" or "cityscapes-gt", "object-maps" or "class-maps".
+            "cityscapes-results" or "cityscapes-gt", "object-maps", "class-maps",
+            "mask-folder" or "coco-panoptic".
         images: in order of first appearance.
         count: number of instances over all images.
         categories: id -> name where the input says so.

@@ -70,7 +70,7 @@ def test_a_file_that_is_not_json_is_called_by_its_name(tmp_path, name):
 
 DOCUMENTS = {
     "labelme": {"version": "5", "shapes": [], "imagePath": "a.jpg", "imageData": None},
-    "panoptic": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": []}]},
+    "panoptic": [{"image_id": 1, "file_name": "1.png", "segments_info": []}],
     "keypoints": {"images": [{"id": 1}], "annotations": [{**BOX, "keypoints": [1, 2, 2]}]},
     "captions": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "a cat"}]},
     "boxes without masks": [BOX, {**BOX, "segmentation": None}],

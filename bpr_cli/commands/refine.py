@@ -45,7 +45,8 @@ def refine(
     input: Annotated[
         Path,
         typer.Argument(
-            help="COCO results or dataset (JSON), a Cityscapes results folder, or a photo together with --mask.",
+            help="COCO results, dataset or panoptic (JSON); a folder of masks, label maps or Cityscapes results; or a "
+            "photo together with --mask.",
             show_default=False,
         ),
     ],

@@ -78,7 +78,7 @@ def _read_folder(path: Path, options: ReadOptions) -> Results:
     raise InputError(
         "the folder holds neither Cityscapes results (*.txt) nor ground truth (*_instanceIds.png)",
         file=path,
-        remedy="Give such a folder, or a COCO JSON file",
+        remedy="Give such a folder, one of mask images or label maps alone, or a COCO JSON file",
     )
 
 

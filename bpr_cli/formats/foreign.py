@@ -87,7 +87,7 @@ def _markup(text: str) -> Foreign | None:
     if "<annotations" in start:
         return Foreign("CVAT XML", EXPORT)
     if "<annotation" in start:
-        return Foreign("a Pascal VOC XML file: boxes, no masks", "Give VOC's masks (SegmentationObject) with --mask")
+        return Foreign("a Pascal VOC XML file: boxes, no masks", "Give the folder SegmentationObject")
     return Foreign("an XML file", EXPORT)
 
 

@@ -145,7 +145,7 @@ def refine(
         summary = run(
             input,
             output,
-            images=images,
+            images=images or None,
             image_info=image_info,
             masks=mask or (),
             model=model,

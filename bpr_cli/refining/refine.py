@@ -142,7 +142,7 @@ def refine(
         refuse_beside("a loaded refiner", _DEFAULTS, **decided, **changes)
     else:
         model, settings = choose_settings(model, settings, speed, **changes)
-    folders = as_paths(images, "images") if images else None
+    folders = None if images is None else as_paths(images, "images")
     reader = PhotoReader(orientation, max_pixels)
     results = (
         mask_images.read(path, mask_paths, max_pixels)

@@ -45,8 +45,8 @@ def refine(
     input: Annotated[
         Path,
         typer.Argument(
-            help="COCO results or dataset (JSON), a folder of Cityscapes results or of YOLO labels, files of labelme, "
-            "CVAT, Label Studio or Segment Anything, or a photo together with --mask.",
+            help="COCO results, dataset or panoptic (JSON); a folder of masks, label maps, Cityscapes results or YOLO "
+            "labels; files of labelme, CVAT, Label Studio or Segment Anything; or a photo together with --mask.",
             show_default=False,
         ),
     ],
@@ -60,13 +60,19 @@ def refine(
         ),
     ],
     images: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the photos, or the photo if there is one.", rich_help_panel=INPUT),
+        list[Path] | None,
+        typer.Option(
+            help="Folder of the photos, or the photo if there is one; repeat for more folders.", rich_help_panel=INPUT
+        ),
     ] = None,
     image_info: ImageInfo = None,
     mask: Annotated[
         list[Path] | None,
-        typer.Option(help="A mask image of the photo; repeat for more.", rich_help_panel=INPUT),
+        typer.Option(
+            help="A mask image of the photo, a folder of them, a pattern (*.png) or a map of its objects; repeat for "
+            "more.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     masks: Annotated[
         MaskFormName,
@@ -75,6 +81,14 @@ def refine(
             rich_help_panel=INPUT,
         ),
     ] = "same",
+    exclusive: Annotated[
+        bool,
+        typer.Option(
+            "--exclusive",
+            help="No pixel in two masks: the surer one gets it. Label maps and panoptic files are always written so.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
@@ -133,7 +147,7 @@ def refine(
         summary = run(
             input,
             output,
-            images=images,
+            images=images or None,
             image_info=image_info,
             masks=mask or (),
             model=model,
@@ -144,6 +158,7 @@ def refine(
             orientation=orientation,
             max_pixels=max_pixels,
             mask_form=masks,
+            exclusive=exclusive,
             skip_bad=skip_bad,
             report=report,
             json_file=json_file,

@@ -8,7 +8,7 @@ from pathlib import Path
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
 from bpr_cli.evaluation.unusable import usable_detections, usable_objects
 from bpr_cli.files import PathLike, as_path
-from bpr_cli.formats import cityscapes, coco, read_results, yolo
+from bpr_cli.formats import cityscapes, coco, panoptic, read_results, yolo
 from bpr_cli.formats.classes import with_classes_of
 from bpr_cli.formats.image_files import check_pixels
 from bpr_cli.formats.orientation import stated_sizes
@@ -48,7 +48,7 @@ def read_inputs(
     """Read the files of an evaluation.
 
     Args:
-        results, gt, baseline: as in `evaluate`.
+        results, gt, baseline: as in `evaluate`. Of panoptic ground truth the things count.
         images: folder of the photos, for ground truth in fractions of them (YOLO); None: where it has them.
         image_info: COCO JSON whose `images` (and `categories`) tell which files and classes the results' ids mean;
             for COCO results on Cityscapes' folders.
@@ -60,7 +60,7 @@ def read_inputs(
     Raises:
         InputError: one of them cannot be used.
     """
-    truth = read_results(as_path(gt, "gt"), max_pixels, skip_bad=skip_bad)
+    truth = panoptic.things_only(read_results(as_path(gt, "gt"), max_pixels, skip_bad=skip_bad))
     if truth.kind == yolo.KIND:
         truth = with_photo_sizes(truth, None if images is None else as_path(images, "images"))
     for entry in truth.images:

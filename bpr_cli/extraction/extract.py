@@ -18,7 +18,7 @@ from bpr_cli.extraction.image_patches import image_patches
 from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, refuse_folder, remove_leftover
-from bpr_cli.formats import read_results
+from bpr_cli.formats import panoptic, read_results
 from bpr_cli.formats.classes import with_classes_of
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Skipped
@@ -129,7 +129,7 @@ def extract(
             "there is nothing to extract without results",
             remedy="Give --results, or --corruptions to make coarse masks",
         )
-    truth = read_results(gt, max_pixels, skip_bad=skip_bad, images=images)
+    truth = panoptic.things_only(read_results(gt, max_pixels, skip_bad=skip_bad, images=images))
     read = (read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in results)
     detections = [with_classes_of(found, truth) for found in read]
     ensure_folder(out)

@@ -9,8 +9,19 @@ from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import cityscapes, coco, cvat, label_studio, per_image, xml_files, yolo
-from bpr_cli.formats.finding import SUFFIXES
+from bpr_cli.formats import (
+    cityscapes,
+    coco,
+    cvat,
+    label_maps,
+    label_studio,
+    mask_folders,
+    panoptic,
+    per_image,
+    xml_files,
+    yolo,
+)
+from bpr_cli.formats.finding import SUFFIXES, Folders
 from bpr_cli.formats.foreign import foreign_folder
 from bpr_cli.formats.json_files import load
 from bpr_cli.formats.records import MaskForm, ReadOptions, Results
@@ -45,6 +56,7 @@ class FolderFormat(NamedTuple):
 JSON_FORMATS: tuple[JsonFormat, ...] = (
     JsonFormat(per_image.is_document, per_image.read_document),
     JsonFormat(label_studio.is_export, label_studio.read),
+    JsonFormat(panoptic.matches, panoptic.read),
 )
 XML_FORMATS: tuple[XmlFormat, ...] = (XmlFormat(cvat.is_annotations, cvat.read),)
 FOLDER_FORMATS: tuple[FolderFormat, ...] = (
@@ -52,11 +64,13 @@ FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(yolo.is_label_folder, yolo.read),  # before Cityscapes: its photos too have labels of YOLO
     FolderFormat(cityscapes.is_folder_of_results, cityscapes.read_results),
     FolderFormat(per_image.is_folder, per_image.read_folder),
+    FolderFormat(label_maps.is_folder, label_maps.read_folder),
+    FolderFormat(mask_folders.is_folder, mask_folders.read_folder),
 )
 
 
 def read_results(
-    path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False, images: Path | None = None
+    path: Path, max_pixels: int = MAX_PIXELS, *, skip_bad: bool = False, images: Folders | None = None
 ) -> Results:
     """Read results or ground truth; the format is seen from the content.
 
@@ -64,12 +78,13 @@ def read_results(
         path: a file or a folder (examples/FORMATS.md).
         max_pixels: larger images are refused.
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
-        images: folder of the photos, or the one photo; None: where the format has them.
+        images: folders of the photos, or the one photo; None: where the format has them.
 
     Raises:
         InputError: it cannot be used; names file, image id and index.
     """
-    options = ReadOptions(skip_bad, max_pixels, images)
+    named = () if images is None else (images,) if isinstance(images, Path) else tuple(images)
+    options = ReadOptions(skip_bad, max_pixels, named)
     if path.is_dir():
         return _read_folder(path, options)
     if path.is_file() and path.suffix.lower() in SUFFIXES:
@@ -95,7 +110,7 @@ def _read_folder(path: Path, options: ReadOptions) -> Results:
     raise InputError(
         "the folder holds neither Cityscapes results (*.txt) nor ground truth (*_instanceIds.png)",
         file=path,
-        remedy="Give such a folder, or a COCO JSON file",
+        remedy="Give such a folder, one of mask images or label maps alone, or a COCO JSON file",
     )
 
 

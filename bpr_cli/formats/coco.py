@@ -92,8 +92,8 @@ def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) ->
         problem = "there are no annotations" if annotations is None else "annotations is not a list"
         raise InputError(problem, file=path, remedy="Give a dataset with annotations, or a list of results")
     refuse(foreign_records(annotations), path)
-    images = _images_of_dataset(document["images"], path, bad)
-    categories, frequencies, synsets = _categories(document, path)
+    images = images_of_dataset(document["images"], path, bad)
+    categories, frequencies, synsets = categories_of(document, path)
     if frequencies:
         _check_lvis_images(images.values(), path)
     return Results(
@@ -220,7 +220,7 @@ def _file_name(record: Mapping[str, Any], path: Path, image_id: int | str, index
     return name
 
 
-def _images_of_dataset(
+def images_of_dataset(
     images: Sequence[Any], path: Path, bad: list[Skipped] | None = None
 ) -> dict[int | str, ImageRecord]:
     records: dict[int | str, ImageRecord] = {}
@@ -260,7 +260,7 @@ def _image_record(image: Any, index: int, path: Path) -> ImageRecord:
     return ImageRecord(image_id, _file_name(image, path, image_id), sides["height"], sides["width"], image)
 
 
-def _categories(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str], dict[int, str], dict[int, str]]:
+def categories_of(document: Mapping[str, Any], path: Path) -> tuple[dict[int, str], dict[int, str], dict[int, str]]:
     """Names, LVIS's frequency groups and synsets by id; a file is LVIS's if each of its categories has a group."""
     categories = document.get("categories")
     names: dict[int, str] = {}
@@ -317,7 +317,7 @@ def with_image_info(results: Results, info: Path) -> Results:
     document = load(info)
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
         raise InputError("there is no list of images", file=info, remedy="Give a COCO JSON file with images")
-    images = _images_of_dataset(document["images"], info)
+    images = images_of_dataset(document["images"], info)
     entries = []
     for entry in results.images:
         if entry.image.id not in images:
@@ -328,7 +328,7 @@ def with_image_info(results: Results, info: Path) -> Results:
                 remedy="Give the list of these images",
             )
         entries.append(replace(entry, image=images[entry.image.id]))
-    return replace(results, images=tuple(entries), categories=results.categories or _categories(document, info)[0])
+    return replace(results, images=tuple(entries), categories=results.categories or categories_of(document, info)[0])
 
 
 def with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str, Any]:

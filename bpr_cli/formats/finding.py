@@ -29,32 +29,47 @@ UNREADABLE = {
 FIND_REMEDY = "Give the photos' folder with --images; files not named by image id need --image-info"
 NUMBER = re.compile(r"0*([0-9]{1,18})")  # an id in a file's name, alone or in COCO's way
 COCO_NAME = re.compile(r"COCO_[A-Za-z0-9-]+_([0-9]{12})")
+Folders = Path | Sequence[Path]
 NAMED = 5  # images or files named in an error; the rest are counted
 EXACT_NAME = "taken by its name alone; others match the image id with zeros or COCO's words before it"
 OTHER_FOLDER = "taken by the end of its file_name, which says that it lies in another folder"
 
 
 class ImageFinder:
-    """Finds the files of images in a folder and its subfolders, which are listed once; hidden ones are left out.
+    """Finds the files of images in folders and their subfolders, which are listed once; hidden ones are left out.
 
     Args:
-        folder: where to look.
+        folder: where to look; several are searched as if they were one.
 
     Raises:
         InputError: there is no such folder, or it is a file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        if folder.is_file():
-            raise InputError("this is a file, not a folder of images", file=folder, remedy="Give one with --images")
-        if not folder.is_dir():
-            raise InputError("there is no such folder of images", file=folder, remedy="Give it with --images")
-        self.folder = folder
+    def __init__(self, folder: Folders) -> None:
+        self.folders = (folder,) if isinstance(folder, Path) else tuple(folder)
+        for each in self.folders:
+            if each.is_file():
+                raise InputError("this is a file, not a folder of images", file=each, remedy="Give one with --images")
+            if not each.is_dir():
+                raise InputError("there is no such folder of images", file=each, remedy="Give it with --images")
+        self._folders_of: dict[str, list[Path]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         self._by_number: dict[int, list[str]] = defaultdict(list)
-        for path in _files_below(folder):
-            self._add(path)
+        for each in self.folders:
+            for path in _files_below(each):
+                if not self._folders_of[path]:
+                    self._add(path)
+                self._folders_of[path].append(each)
+
+    @property
+    def _shown(self) -> str:
+        """The folders, for error messages."""
+        return ", ".join(str(folder) for folder in self.folders)
+
+    def knows(self, name: str) -> bool:
+        """Whether there are files, one or several, for an image of this id."""
+        return bool(self._candidates(ImageRecord(name)))
 
     def _add(self, path: str) -> None:
         stem, suffix = posixpath.splitext(_last(path))
@@ -88,28 +103,30 @@ class ImageFinder:
         """
         found = self._candidates(record)
         found = [path for path in found if _unreadable(path) is None] or found
+        if len(found) == 1 and len(twice := self._folders_of[found[0]]) > 1:
+            found = [str(folder / found[0]) for folder in twice]
         if len(found) > 1:
             raise InputError(
                 f"several files match: {', '.join(found[:NAMED])}",
-                file=self.folder,
+                file=self._shown,
                 image_id=record.id,
                 remedy="Keep one of them in the folder",
             )
         if not found:
             raise InputError(
                 f"no file for {record.file_name or f'id {record.id}'}{self._hint(record)}",
-                file=self.folder,
+                file=self._shown,
                 image_id=record.id,
                 remedy=FIND_REMEDY,
             )
         if (kind := _unreadable(found[0])) is not None:
             raise InputError(
                 f"the photo {found[0]} is of the kind {kind}, which cannot be read",
-                file=self.folder,
+                file=self._shown,
                 image_id=record.id,
                 remedy="Convert it to JPEG or PNG",
             )
-        return self.folder / found[0]
+        return self._folders_of[found[0]][0] / found[0]
 
     def find_all(self, records: Sequence[ImageRecord], problems: list[str] | None = None) -> dict[int | str, Path]:
         """Image id -> file.
@@ -150,7 +167,7 @@ class ImageFinder:
         raise InputError(
             f"no file for image {ids}{more}, {len(missing)} of {len(records)} in all "
             f"(looked for {tried}{self._hint(first)})",
-            file=self.folder,
+            file=self._shown,
             remedy=FIND_REMEDY,
         )
 
@@ -172,13 +189,14 @@ class ImageFinder:
 
     def _shared_error(self, path: Path, record: ImageRecord, other: ImageRecord) -> InputError:
         names = [item.file_name or f"id {item.id}" for item in (record, other)]
-        shared = path.relative_to(self.folder).as_posix()
+        folder = next(folder for folder in self.folders if path.is_relative_to(folder))
+        shared = path.relative_to(folder).as_posix()
         same = names[0] == names[1]
         return InputError(
             f"it and image {other.id} are both {shared}"
             if same
             else f"{names[0]} and {names[1]} would both be {shared}",
-            file=self.folder,
+            file=self._shown,
             image_id=record.id,
             remedy="Keep one of the images"
             if same
@@ -205,13 +223,13 @@ class ImageFinder:
         exact = self._by_stem.get(str(number), [])
         others = self._by_number.get(number, [])
         if len(exact) == 1 and len(others) > 1:
-            warn_of_input(EXACT_NAME, self.folder / exact[0])
+            warn_of_input(EXACT_NAME, self._folders_of[exact[0]][0] / exact[0])
         return exact or others
 
     def _named(self, name: str) -> list[str]:
         found = _consistent(name, self._by_name.get(_last(name), []), str)
         if len(found) == 1 and self._is_other_folder(name, found[0]):
-            warn_of_input(OTHER_FOLDER, self.folder / found[0])
+            warn_of_input(OTHER_FOLDER, self._folders_of[found[0]][0] / found[0])
         return found
 
     def _named_loosely(self, name: str) -> list[str]:
@@ -220,7 +238,7 @@ class ImageFinder:
     def _is_other_folder(self, name: str, path: str) -> bool:
         """Whether `name` has folders beyond the path's, the last of which is not the folder that was searched."""
         beyond = name[: -len(path)].rstrip("/") if len(name) > len(path) else ""
-        return bool(beyond) and _last(beyond) != self.folder.resolve().name
+        return bool(beyond) and all(_last(beyond) != folder.resolve().name for folder in self._folders_of[path])
 
     def _hint(self, record: ImageRecord) -> str:
         """What there is instead of an image's file."""

@@ -89,7 +89,7 @@ def _markup(text: str) -> Foreign | None:
     if "<annotations" in start:
         return Foreign("CVAT XML", "Give that file itself")
     if "<annotation" in start:
-        return Foreign("a Pascal VOC XML file: boxes, no masks", "Give VOC's masks (SegmentationObject) with --mask")
+        return Foreign("a Pascal VOC XML file: boxes, no masks", "Give the folder SegmentationObject")
     return Foreign("an XML file", EXPORT)
 
 
@@ -152,7 +152,7 @@ def foreign_records(records: Sequence[Any]) -> Foreign | None:
     first = [record for record in records[:RECORDS] if isinstance(record, Mapping)]
     keys = {key for record in first for key, value in record.items() if value is not None}
     if "segments_info" in keys:
-        return Foreign("COCO panoptic: segments in PNG files", "Give the instance results (COCO RLE or polygons)")
+        return Foreign("a list of COCO panoptic annotations", 'Put it in an object: {"annotations": [...]}')
     if keys & {"segmentations", "video_id"}:
         return Foreign("YouTube-VIS results: videos", "Write a COCO results list with a record for each frame's mask")
     if {"annotation_id", "annotator"} <= keys:

@@ -125,7 +125,7 @@ def read(document: Any, path: Path, options: ReadOptions) -> Results:
     Raises:
         InputError: a task without a photo, or with that of another.
     """
-    folder = options.images if options.images is not None and options.images.is_dir() else path.parent
+    folders = [folder for folder in options.images if folder.is_dir()] or [path.parent]
     names: set[str] | None = None
     entries: list[ImageInstances] = []
     places: list[Place] = []
@@ -135,7 +135,8 @@ def read(document: Any, path: Path, options: ReadOptions) -> Results:
         try:
             name = _photo_name(task["data"], path, number)
             if (uploaded := UPLOADED.fullmatch(name)) is not None:
-                names = {photo.name for photo in files_below(folder, SUFFIXES)} if names is None else names
+                if names is None:
+                    names = {photo.name for folder in folders for photo in files_below(folder, SUFFIXES)}
                 name = name if name in names else uploaded[1]
             if name in seen:
                 raise InputError(f"two tasks have the photo {name}", file=path, remedy="Keep one of them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +11,11 @@ import numpy as np
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.formats.finding import SUFFIXES
+from bpr_cli.formats.folders import files_below
 from bpr_cli.formats.image_files import check_pixels
 from bpr_cli.formats.images import image_header, image_size
+from bpr_cli.formats.label_maps import read_map
 from bpr_cli.formats.orientation import turned_size
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, Results
 from bpr_cli.formats.rle import RLE, decode_rle
@@ -65,18 +68,30 @@ class PhotoWithMasks:
                 temporary.write_bytes(mask_file(instance, rle))
 
 
-def read(image: Path, masks: Sequence[Path]) -> Results:
+def read(image: Path, masks: Sequence[Path], max_pixels: int = MAX_PIXELS) -> Results:
     """One instance a mask image, in the order given. The image's id is the photo's file name.
 
     Args:
         image: the photo.
-        masks: mask images of the photo's size, or of its size once turned as its EXIF says, which the first tells.
+        masks: mask images, folders of them, or patterns with `*`, `?` and `[...]`: of the photo's
+            size, or of its size once turned as its EXIF says, which the first tells.
+            A single one may be a map of several objects (`label_maps`).
+        max_pixels: larger maps are refused.
 
     Raises:
         InputError: the photo or the first mask cannot be read, there is no mask, two masks have one name.
     """
+    masks = _named_masks(masks)
     if not masks:
         raise InputError("there are no masks", file=image, remedy="Give one or more mask images")
+    if image.is_dir():
+        raise InputError(
+            "this is a folder, not a photo",
+            file=image,
+            remedy="Give the masks' folder by itself, and this one with --images",
+        )
+    if len(masks) == 1 and (found := read_map(image, masks[0], max_pixels)) is not None:
+        return replace(found, path=image, kind=KIND)
     header = image_header(image)
     first, turned = image_size(masks[0]), turned_size(header)
     height, width = turned if first == turned else (header.height, header.width)
@@ -94,6 +109,22 @@ def read(image: Path, masks: Sequence[Path]) -> Results:
     instances = tuple(Instance(i, image.name, mask, None, None, False, {}, mask) for i, mask in enumerate(masks))
     source = PhotoWithMasks(image, instances)
     return Results(image, KIND, (ImageInstances(record, instances),), len(masks), {}, source)
+
+
+def _named_masks(paths: Sequence[Path]) -> list[Path]:
+    """The files that are meant: themselves, those of a folder, and those that a pattern matches, by their names."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            some = files_below(path, SUFFIXES)
+        elif not path.exists() and set(str(path)) & set("*?["):
+            some = sorted(match for match in Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        else:
+            some = [path]
+        if not some:
+            raise InputError("there are no mask images", file=path, remedy="Check --mask")
+        found += some
+    return found
 
 
 def _output_name(mask: Path) -> str:

@@ -109,7 +109,7 @@ def _opaque(image: Image.Image) -> tuple[NDArray[np.bool_] | None, bool]:
         alpha_HW = np.asarray(image.convert("RGBA").getchannel("A"))
     else:
         return None, False
-    levels = _levels(alpha_HW)
+    levels = levels_of(alpha_HW)
     if len(levels) == 1:
         return None, False
     return alpha_HW > 127 if levels[-1] > 127 else alpha_HW > 0, len(levels) > 2
@@ -123,7 +123,7 @@ def _refuse_several(image: Image.Image, opaque_HW: NDArray[np.bool_]) -> None:
         colours_HW = _packed(np.asarray(image.convert("RGBA")))
     found, counts = np.unique(colours_HW[opaque_HW], return_counts=True)
     others_HW = opaque_HW & (colours_HW != found[counts.argmax()])
-    if 1 < len(found) <= MOST_LABELS and _is_flat(colours_HW, others_HW):
+    if 1 < len(found) <= MOST_LABELS and is_flat(colours_HW, others_HW):
         raise _NoMaskError(f"has {len(found)} colours where it is not transparent, an object each it seems")
 
 
@@ -146,7 +146,7 @@ def _palette_foreground(image: Image.Image) -> NDArray[np.bool_] | None:
     """
     indices_HW = np.asarray(image)
     colours = np.reshape(image.getpalette("RGB") or [0, 0, 0], (-1, 3))
-    used = _levels(indices_HW)
+    used = levels_of(indices_HW)
     black = np.flatnonzero(~colours.any(axis=1))
     background = black if black.size and colours[0].any() else np.zeros(1, np.intp)
     objects = np.setdiff1d(used, background)
@@ -181,7 +181,7 @@ def _rgb_foreground(pixels_HWC: NDArray[np.uint8], is_lossy: bool) -> tuple[NDAr
 def _grey_foreground(values_HW: NDArray[Any], is_lossy: bool) -> tuple[NDArray[np.bool_], bool]:
     """0 is background and one other value object; more are a soft mask, or several objects, by where they lie."""
     values_HW, full = _ranged(values_HW)
-    levels = _levels(values_HW)
+    levels = levels_of(values_HW)
     top = levels[-1]
     if len(levels) == 1 or (len(levels) == 2 and levels[0] == 0 and not (is_lossy and top < full / 2)):
         return values_HW > 0, False
@@ -196,7 +196,7 @@ def _grey_foreground(values_HW: NDArray[Any], is_lossy: bool) -> tuple[NDArray[n
     else:
         between_HW = (values_HW > 0) & (values_HW < top)
     quantised_HW = values_HW // LOSSY_STEP if is_lossy else values_HW
-    if _is_flat(quantised_HW, between_HW) and not (len(levels) >= LEVELS and _is_ramp(values_HW, levels, between_HW)):
+    if is_flat(quantised_HW, between_HW) and not (len(levels) >= LEVELS and _is_ramp(values_HW, levels, between_HW)):
         raise _NoMaskError(f"holds {_listed(levels[levels > 0])}, an object each it seems")
     return values_HW > full / 2, not is_lossy
 
@@ -230,7 +230,7 @@ def _unpacked(colours_N: NDArray[Any]) -> NDArray[np.int64]:
     return np.stack([colours_N >> 16, colours_N >> 8 & 255, colours_N & 255], axis=1).astype(np.int64)
 
 
-def _levels(values_HW: NDArray[Any]) -> NDArray[Any]:
+def levels_of(values_HW: NDArray[Any]) -> NDArray[Any]:
     """The values that occur, ascending."""
     if values_HW.dtype in (np.uint8, np.uint16):
         bins = 1 << 8 * values_HW.dtype.itemsize
@@ -238,7 +238,7 @@ def _levels(values_HW: NDArray[Any]) -> NDArray[Any]:
     return np.unique(values_HW)
 
 
-def _is_flat(values_HW: NDArray[Any], where_HW: NDArray[np.bool_]) -> bool:
+def is_flat(values_HW: NDArray[Any], where_HW: NDArray[np.bool_]) -> bool:
     """Whether most of these pixels lie in areas of one value: a neighbour beside and one above or below are alike.
 
     In a soft mask they do not, even along a straight border.

@@ -16,6 +16,9 @@ from bpr_cli.limits import MAX_PIXELS
 
 # How masks are written: as the input's record has its own, all as RLE, or all as polygons.
 MaskForm = Literal["same", "rle", "polygons"]
+# Whose a pixel may be: "masks" may overlap; of "objects" it is at most one's, the rest is background; where all is
+# "segments", a pixel that is one's now is one's ever after.
+Layout = Literal["masks", "objects", "segments"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,12 @@ class ReadOptions:
     Attributes:
         skip_bad: leave out what cannot be used, and name it in `Results.skipped`.
         max_pixels: larger images are refused.
-        images: what the user named: the folder of the photos, or the one photo.
+        images: what the user named: the folders of the photos, or the one photo; empty: nothing.
     """
 
     skip_bad: bool = False
     max_pixels: int = MAX_PIXELS
-    images: Path | None = None
+    images: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,8 @@ class Instance:
 
     Attributes:
         index: 0-based position in the input's list: what keeps the output in the input's order.
-        segmentation: as the input wrote it: RLE dict, list of polygons, the path of a mask PNG, or a
-            `segmentation.OwnForm`.
+        segmentation: as the input wrote it: RLE dict, list of polygons, the path of a mask PNG,
+            `label_pixels.LabelPixels`, or a `segmentation.OwnForm`.
         category_id, score, iscrowd: None / None / False where the input has none.
         fields: the input's own record, kept for the output.
         source: the file it was read from, for error messages.
@@ -76,10 +79,15 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class ImageInstances:
-    """One image with its instances, in the input's order."""
+    """One image with its instances, in the input's order.
+
+    Attributes:
+        void: whose mask is of pixels that no instance may claim; None: there are none.
+    """
 
     image: ImageRecord
     instances: tuple[Instance, ...]
+    void: Instance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,8 @@ class Results:
     Attributes:
         path: the file it was read from.
         kind: "coco-results" (a list), "coco-dataset" (a dict), "mask-images" (one image and mask PNGs),
-            "cityscapes-results" or "cityscapes-gt", or the name of a tool ("yolo", "labelme").
+            "cityscapes-results" or "cityscapes-gt", "object-maps", "class-maps",
+            "mask-folder" or "coco-panoptic", or the name of a tool ("yolo", "labelme").
         images: in order of first appearance.
         count: number of instances over all images.
         categories: id -> name where the input says so.
@@ -155,6 +164,7 @@ class Results:
         skipped: images and records that could not be used, and are not among the images; none unless bad ones are
             to be skipped.
         photos: the folder in which the input's own photos lie; None: the folder of the input.
+        layout: whose a pixel may be.
     """
 
     path: Path
@@ -167,3 +177,4 @@ class Results:
     synsets: Mapping[int, str] = field(default_factory=dict)
     skipped: Skipped = Skipped()
     photos: Path | None = None
+    layout: Layout = "masks"

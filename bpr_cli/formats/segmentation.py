@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats.fields import described
+from bpr_cli.formats.label_pixels import LabelPixels
 from bpr_cli.formats.mask_pixels import MaskImageError, read_foreground
 from bpr_cli.formats.polygons import polygons_mask
 from bpr_cli.formats.records import Instance
@@ -31,7 +32,7 @@ def decode_mask(instance: Instance, height: int, width: int, left_out: list[str]
 
     Args:
         instance: its segmentation is RLE (counts compressed, str or bytes, or a list), a list of polygons, the
-            path of a mask image (`mask_pixels.read_foreground`), or an `OwnForm`.
+            path of a mask image (`mask_pixels.read_foreground`), the pixels of a number in a map, or an `OwnForm`.
         height, width: the image's size.
         left_out: gains a line for each bad polygon among good ones, which is then left out; None: that is an error.
 
@@ -45,6 +46,8 @@ def decode_mask(instance: Instance, height: int, width: int, left_out: list[str]
             return _from_image(segmentation, height, width)
         if isinstance(segmentation, OwnForm):
             return segmentation.to_mask(height, width)
+        if isinstance(segmentation, LabelPixels):
+            return _from_map(segmentation, height, width)
         if isinstance(segmentation, Mapping):
             return read_rle(segmentation, height, width)
         if isinstance(segmentation, list):
@@ -96,4 +99,14 @@ def _from_image(path: Path, height: int, width: int) -> Mask:
         mask_HW = read_foreground(path, height, width)
     except MaskImageError as error:
         raise BrokenSegmentationError(error.problem, error.remedy) from error
+    return crop_mask(mask_HW, 0, 0, height, width)
+
+
+def _from_map(segmentation: LabelPixels, height: int, width: int) -> Mask:
+    mask_HW = segmentation.read()
+    if mask_HW.shape != (height, width):
+        raise BrokenSegmentationError(
+            f"the map {segmentation.path.name} is {mask_HW.shape[1]}x{mask_HW.shape[0]}, the photo {width}x{height}",
+            "Give a map of the photo's size",
+        )
     return crop_mask(mask_HW, 0, 0, height, width)

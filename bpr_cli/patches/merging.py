@@ -38,10 +38,12 @@ class Probabilities:
 
     Attributes:
         values_HW: float32, 0..1.
+        seen_HW: bool; where they are the network's answer. Elsewhere they are 0 or 1 of the mask.
         x1, y1: where the top left pixel lies in the image.
     """
 
     values_HW: NDArray[np.float32]
+    seen_HW: NDArray[np.bool_]
     x1: int
     y1: int
 
@@ -121,7 +123,7 @@ def merged_probabilities(
     thresholds_HW = np.where(coarse_HW, HALF - np.float32(caution.margin), HALF + np.float32(caution.margin))
     above_HW = np.nextafter(thresholds_HW, np.float32(1))
     agreeing_HW = np.where(merged_HW, np.maximum(means_HW, above_HW), np.minimum(means_HW, thresholds_HW))
-    return Probabilities(np.clip(agreeing_HW, 0, 1), window.x1, window.y1)
+    return Probabilities(np.clip(agreeing_HW, 0, 1), decided_HW, window.x1, window.y1)
 
 
 def _weighted_sum(

@@ -99,6 +99,7 @@ class Refined:
         patch_count: patches of all passes.
         probabilities: those that decided `mask`; None if they are not wanted, or if no pass decided it.
         refused: the mask that the last look made, where the photo did not bear it out and the one before it stands.
+        unused: the probabilities of that refused mask; None if they are not wanted.
     """
 
     index: int
@@ -107,17 +108,18 @@ class Refined:
     patch_count: int
     probabilities: patches.Probabilities | None = None
     refused: Mask | None = None
+    unused: patches.Probabilities | None = None
 
     @property
     def mask_bytes(self) -> int:
         """What its masks and probabilities hold in memory."""
         masks = (self.coarse, self.mask, self.refused)
         held = sum(mask.pixels_HW.nbytes for mask in masks if mask is not None)
-        return held + _bytes_of(self.probabilities)
+        return held + _bytes_of(self.probabilities) + _bytes_of(self.unused)
 
 
 def _bytes_of(probabilities: patches.Probabilities | None) -> int:
-    return 0 if probabilities is None else probabilities.values_HW.nbytes
+    return 0 if probabilities is None else probabilities.values_HW.nbytes + probabilities.seen_HW.nbytes
 
 
 def first_look(subject: Subject, configs: Sequence[ModelConfig], settings: RefineSettings) -> Look | Refined:
@@ -157,7 +159,8 @@ def next_look(
         if _is_seen_in_full(look):
             number = len(configs)
     elif is_first and is_gated(settings) and not _is_borne_out(look, merged, settings):
-        return Refined(subject.index, subject.mask, look.mask, look.patch_count, look.probabilities, mask)
+        stands, decided = look.mask, look.probabilities
+        return Refined(subject.index, subject.mask, stands, look.patch_count, decided, mask, probabilities)
     if number == len(configs):
         return Refined(subject.index, subject.mask, mask, look.patch_count, probabilities, refused)
     return _take_look(subject, number, mask, configs, settings, look.patch_count, probabilities)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,15 +13,26 @@ from pathlib import Path
 from bpr_cli.comparing.comparison import Comparison
 from bpr_cli.errors import InputError, refuse_beside
 from bpr_cli.files import PathLike, as_path, as_paths
-from bpr_cli.formats import check_output, coco, mask_images, read_results, with_masks_as, write_results
+from bpr_cli.formats import (
+    check_output,
+    coco,
+    label_maps,
+    mask_folders,
+    mask_images,
+    read_results,
+    with_masks_as,
+    write_results,
+)
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
-from bpr_cli.formats.records import ImageInstances, MaskForm, Results, Skipped
+from bpr_cli.formats.records import ImageInstances, Layout, MaskForm, Results, Skipped
 from bpr_cli.formats.rle import RLE, encode_rle
+from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import is_same
 from bpr_cli.progress import progress_bar
+from bpr_cli.refining.exclusive import Contest, settled
 from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
@@ -35,6 +47,8 @@ READERS = min(8, max(2, (os.cpu_count() or 1) // 2))
 IMAGES_AHEAD = 2 * READERS
 MOST_BYTES_AHEAD = 512 << 20  # of photos
 INSTANCES_BEHIND = 32
+# Folders of images of their own, beside which no photos are looked for.
+NEED_IMAGES = (label_maps.OBJECTS, label_maps.CLASSES, mask_folders.KIND)
 _DEFAULTS = {"speed": DEFAULT_SPEED, "device": "auto", "precision": "auto", "engine": "auto"}
 
 
@@ -60,17 +74,18 @@ class RefineSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What reading one image gave: looks for the network, and what was wrong."""
+    """What reading one image gave: looks for the network, what was wrong, and where its pixels will be settled."""
 
     looks: list[Look | Refined]
     skipped: Skipped
+    contest: Contest | None = None
 
 
 def refine(
     input: PathLike,
     output: PathLike,
     *,
-    images: PathLike | None = None,
+    images: PathLike | Sequence[PathLike] | None = None,
     image_info: PathLike | None = None,
     masks: PathLike | Sequence[PathLike] = (),
     model: NameOrPath | Sequence[NameOrPath] | Refiner | None = None,
@@ -82,6 +97,7 @@ def refine(
     orientation: str = "exif",
     max_pixels: int = MAX_PIXELS,
     mask_form: MaskForm = "same",
+    exclusive: bool = False,
     skip_bad: bool = False,
     report: PathLike | None = None,
     json_file: PathLike | None = None,
@@ -93,17 +109,20 @@ def refine(
     Args:
         input: COCO results list or dataset dict (JSON); with `masks`, a photo.
         output: file for the refined results, in the input's form; with `masks`, a folder.
-        images: folder of the photos, or the photo where there is but one; None: where the input says that they are,
-            else its own folder.
+        images: folder of the photos, or several, or the photo where there is but one; None: where the input says that
+            they are, else its own folder.
         image_info: COCO JSON whose `images` tell the file names, for a results list whose photos are not named by
             image id.
-        masks: mask images of the photo `input`; without `images` and `image_info` then.
+        masks: mask images of the photo `input`, or folders or patterns of them (`*.png`), or a map of its objects;
+            without `images` and `image_info` then.
         model: one or several as in `Refiner.from_pretrained`, or a refiner already loaded, which brings all that
             `speed`, `settings`, `device`, `precision`, `engine` and `changes` decide.
         speed, settings, device, precision, engine: as in `Refiner.from_pretrained`.
         orientation: which way up photos are where neither sizes nor masks tell: "exif" or "stored" (`read_image`).
         max_pixels: larger photos are refused.
         mask_form: how masks are written: "same" as the record had its own, "rle" or "polygons".
+        exclusive: no pixel is in two masks of an image: it is the surer one's (`exclusive.Contest`). Label maps, whose
+            pixels have one value each, are always settled so.
         skip_bad: leave what cannot be used as it was instead of stopping.
         report: folder for a page of what changed (`write_changes_page`); None: no page.
         json_file: file for the figures of what changed; None: no file.
@@ -124,12 +143,12 @@ def refine(
         refuse_beside("a loaded refiner", _DEFAULTS, **decided, **changes)
     else:
         model, settings = choose_settings(model, settings, speed, **changes)
-    folder = None if images is None else as_path(images, "images")
+    folders = None if images is None else as_paths(images, "images")
     reader = PhotoReader(orientation, max_pixels)
     results = (
-        mask_images.read(path, mask_paths)
+        mask_images.read(path, mask_paths, max_pixels)
         if mask_paths
-        else read_results(path, max_pixels, skip_bad=skip_bad, images=folder)
+        else read_results(path, max_pixels, skip_bad=skip_bad, images=folders)
     )
     results = with_masks_as(results, mask_form)
     if image_info is not None:
@@ -140,12 +159,15 @@ def refine(
     figures = None if json_file is None else as_path(json_file, "json_file")
     if page is not None or figures is not None:
         _check_outputs(figures, page, [path, *mask_paths], output)
-    paths, missing = _find_images(results, folder, skip_bad)
+    paths, missing = _find_images(results, folders, skip_bad)
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
+    layout = results.layout if exclusive or results.layout != "masks" else None
     watch = Watch(results.count) if page is not None or figures is not None else None
-    segmentations, changed, patches, skipped = _refine_masks(refiner, reader, results, paths, skip_bad, quiet, watch)
+    segmentations, changed, patches, skipped = _refine_masks(
+        refiner, reader, results, paths, layout, skip_bad, quiet, watch
+    )
     with refiner.timing("write"):
         write_results(results, segmentations, output)
     left_out = Skipped.joined([results.skipped, missing, skipped])
@@ -191,6 +213,7 @@ def _refine_masks(
     reader: PhotoReader,
     results: Results,
     paths: dict[int | str, Path],
+    layout: Layout | None,
     skip_bad: bool,
     quiet: bool,
     watch: Watch | None,
@@ -203,7 +226,8 @@ def _refine_masks(
     segmentations: list[RLE | None] = [None] * results.count
     changed = patches = 0
     skipped: list[Skipped] = []
-    prepare = partial(_prepare_image, refiner, reader, paths, skip_bad)
+    contests: deque[Contest] = deque()
+    prepare = partial(_prepare_image, refiner, reader, paths, layout, skip_bad)
     photo_bytes = partial(_photo_bytes, paths)
     with (
         progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
@@ -215,9 +239,13 @@ def _refine_masks(
             for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD, photo_bytes, MOST_BYTES_AHEAD):
                 skipped.append(prepared.skipped)
                 bar.update(prepared.skipped.instances)
+                contests.extend([] if prepared.contest is None else [prepared.contest])
                 yield from prepared.looks
 
-        for refined, rle in map_ahead(encoder, partial(_encode, refiner), refiner.run(looks()), INSTANCES_BEHIND):
+        outcome = refiner.run(looks())
+        if layout is not None:
+            outcome = settled(outcome, contests)
+        for refined, rle in map_ahead(encoder, partial(_encode, refiner), outcome, INSTANCES_BEHIND):
             segmentations[refined.index] = rle
             patches += refined.patch_count
             changed += not is_same(refined.mask, refined.coarse)
@@ -227,13 +255,19 @@ def _refine_masks(
     return segmentations, changed, patches, Skipped.joined(skipped)
 
 
-def _find_images(results: Results, folder: Path | None, skip_bad: bool) -> tuple[dict[int | str, Path], Skipped]:
+def _find_images(
+    results: Results, folders: Sequence[Path] | None, skip_bad: bool
+) -> tuple[dict[int | str, Path], Skipped]:
     """Image id -> file, of images with instances. Missing ones are an error, or skipped."""
     if results.kind == "mask-images":
         return {entry.image.id: results.path for entry in results.images}, Skipped()
-    if folder is not None and folder.is_file():
-        return _one_photo(results, folder), Skipped()
-    finder = ImageFinder(folder or results.photos or results.path.parent)
+    if folders is not None and len(folders) == 1 and folders[0].is_file():
+        return _one_photo(results, folders[0]), Skipped()
+    if folders is None and results.photos is None and results.kind in NEED_IMAGES:
+        raise InputError(
+            "the photos of these are not known", file=results.path, remedy="Give their folder with --images"
+        )
+    finder = ImageFinder(folders or results.photos or results.path.parent)
     entries = [entry for entry in results.images if entry.instances]
     problems: list[str] = []
     paths = finder.find_all([entry.image for entry in entries], problems if skip_bad else None)
@@ -263,7 +297,12 @@ def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
 
 
 def _prepare_image(
-    refiner: Refiner, reader: PhotoReader, paths: dict[int | str, Path], skip_bad: bool, entry: ImageInstances
+    refiner: Refiner,
+    reader: PhotoReader,
+    paths: dict[int | str, Path],
+    layout: Layout | None,
+    skip_bad: bool,
+    entry: ImageInstances,
 ) -> _Prepared:
     """Read one image and cut its instances into patches."""
     try:
@@ -278,7 +317,11 @@ def _prepare_image(
         masks, skipped = decode_masks(entry.instances, height, width, skip_bad)
     used = [entry.instances[place] for place in masks]
     indices, scores = [instance.index for instance in used], [instance.score for instance in used]
-    return _Prepared(list(refiner.first_looks(indices, image_HWC, list(masks.values()), scores)), skipped)
+    looks = list(refiner.first_looks(indices, image_HWC, list(masks.values()), scores, layout is not None))
+    if layout is None or not looks:
+        return _Prepared(looks, skipped)
+    void = None if entry.void is None else decode_mask(entry.void, height, width)
+    return _Prepared(looks, skipped, Contest(scores, layout, void))
 
 
 def _encode(refiner: Refiner, refined: Refined) -> tuple[Refined, RLE]:

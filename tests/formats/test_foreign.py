@@ -82,7 +82,7 @@ def test_the_line_that_turns_a_pickle_into_json_does(tmp_path):
 
 
 DOCUMENTS = {
-    "panoptic": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": []}]},
+    "panoptic": [{"image_id": 1, "file_name": "1.png", "segments_info": []}],
     "keypoints": {"images": [{"id": 1}], "annotations": [{**BOX, "keypoints": [1, 2, 2]}]},
     "captions": {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "a cat"}]},
     "boxes without masks": [BOX, {**BOX, "segmentation": None}],

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, write_results
 from bpr_cli.formats.records import Instance
 from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
-from bpr_cli.masks import to_frame
+from bpr_cli.masks import bbox_xywh, to_frame
 
 PAGE = (Path(__file__).parents[2] / "examples" / "FORMATS.md").read_text(encoding="utf-8")
 FILES = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
@@ -79,6 +80,20 @@ def test_the_three_segmentations_of_the_page_are_one_mask():
     assert len(forms) == 3
     for form in forms:
         assert np.array_equal(to_frame(decode(form)), expected)
+
+
+def test_the_panoptic_file_of_the_page_is_read(tmp_path):
+    ids = np.full((6, 8), 70_000)
+    ids[1:4, 2:6] = 7
+    (tmp_path / "panoptic").mkdir()
+    rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65_536], axis=-1).astype(np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "panoptic" / "street.png")
+    (tmp_path / "panoptic.json").write_text(FILES[4])
+    results = read_results(tmp_path / "panoptic.json")
+    masks = [decode_mask(instance, 6, 8) for instance in results.images[0].instances]
+    stated = json.loads(FILES[4])["annotations"][0]["segments_info"]
+    assert [mask.area for mask in masks] == [segment["area"] for segment in stated]
+    assert [bbox_xywh(mask) for mask in masks] == [segment["bbox"] for segment in stated]
 
 
 def test_the_error_of_the_page_is_the_one_that_is_raised():

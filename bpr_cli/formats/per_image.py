@@ -87,6 +87,9 @@ class Documents:
     def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
         """See `records.Source`."""
         self.check_output(out)
+        for document in self.documents:
+            if _stamp(document.path) != document.stamp:
+                raise InputError("the file has changed since it was read", file=document.path, remedy="Run it again")
         for other in self.others:
             write_file(out / other.relative_to(self.path), other.read_bytes())
         for document in self.documents:
@@ -97,8 +100,6 @@ class Documents:
 
 
 def _write(document: Document, new: Mapping[int, RLE], out: Path) -> None:
-    if _stamp(document.path) != document.stamp:
-        raise InputError("the file has changed since it was read", file=document.path, remedy="Run it again")
     updated = document.form.updated(json_files.load(document.path), document.path, new)
     out.parent.mkdir(parents=True, exist_ok=True)
     json_files.dump(updated, out, document.form.indent)
@@ -133,7 +134,7 @@ def read_document(document: Any, path: Path, options: ReadOptions) -> Results:
         InputError: it is broken.
     """
     stem = PurePath(path.name.removesuffix(".gz")).stem
-    return _results(path, [(path, stem, document)], [], options)
+    return _results(path, [(path, stem, document)], [], [] if options.skip_bad else None, options.images is not None)
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Results:
@@ -143,14 +144,25 @@ def read_folder(folder: Path, options: ReadOptions) -> Results:
         InputError: one of them is broken (unless bad ones are skipped).
     """
     others: list[Path] = []
-    return _results(folder, _of_folder(folder, others), others, options)
+    bad: list[Skipped] | None = [] if options.skip_bad else None
+    return _results(folder, _of_folder(folder, others, bad), others, bad, options.images is not None)
 
 
-def _of_folder(folder: Path, others: list[Path]) -> Iterator[tuple[Path, str, Any]]:
-    """Path, image id and document of each file of the first one's form; `others` gains the other JSON files."""
+def _of_folder(folder: Path, others: list[Path], bad: list[Skipped] | None) -> Iterator[tuple[Path, str, Any]]:
+    """Path, image id and document of each file of the first one's form; `others` gains the other JSON files.
+
+    What is no JSON is an error, or else gains a line in `bad`.
+    """
     first: Form | None = None
     for path in files_below(folder, (".json",)):
-        document = json_files.load(path)
+        try:
+            document = json_files.load(path)
+        except InputError as error:
+            if bad is None:
+                raise
+            bad.append(Skipped(images=1, lines=(str(error),)))
+            others.append(path)
+            continue
         form = _form_of(document)
         first = first or form
         if form is not None and form is first:
@@ -160,10 +172,16 @@ def _of_folder(folder: Path, others: list[Path]) -> Iterator[tuple[Path, str, An
             others.append(path)
 
 
-def _results(path: Path, found: Iterable[tuple[Path, str, Any]], others: list[Path], options: ReadOptions) -> Results:
+def _results(
+    path: Path,
+    found: Iterable[tuple[Path, str, Any]],
+    others: list[Path],
+    bad: list[Skipped] | None,
+    is_folder_named: bool,
+) -> Results:
+    """The images of all documents; `bad` gains a line for each broken one, or that is an error."""
     entries: list[ImageInstances] = []
     documents: list[Document] = []
-    skipped: list[Skipped] = []
     count = 0
     for file, image_id, document in found:
         form = _form_of(document)
@@ -171,22 +189,22 @@ def _results(path: Path, found: Iterable[tuple[Path, str, Any]], others: list[Pa
         try:
             entry = form.read(document, file, image_id, count)
         except InputError as error:
-            if not options.skip_bad:
+            if bad is None:
                 raise
-            skipped.append(Skipped(images=1, lines=(str(error),)))
+            bad.append(Skipped(images=1, lines=(str(error),)))
             entry = ImageInstances(ImageRecord(image_id), ())
         documents.append(Document(file, _stamp(file), form, count, len(entry.instances)))
         entries.append(entry)
         count += len(entry.instances)
     own = path if path.is_dir() else path.parent
     photos = _common_folder(entries, documents) or own
-    images = tuple(map(partial(_named_from, own if options.images else photos), entries, documents))
+    images = tuple(map(partial(_named_from, own if is_folder_named else photos), entries, documents))
     categories: dict[int, str] = {}
     if documents[0].form.kind == "labelme":
         images, categories = with_class_ids(images)
     source = Documents(path, documents, others)
     kind = documents[0].form.kind
-    return Results(path, kind, images, count, categories, source, skipped=Skipped.joined(skipped), photos=photos)
+    return Results(path, kind, images, count, categories, source, skipped=Skipped.joined(bad or ()), photos=photos)
 
 
 def _stamp(path: Path) -> Stamp:

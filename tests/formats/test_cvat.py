@@ -100,6 +100,32 @@ def test_datumaro_reads_what_is_written(example, tmp_path):
     assert all(polygon.attributes["pose"] == "running" for polygon in polygons)
 
 
+def test_datumaro_reads_the_masks_that_are_written(example, tmp_path):
+    datumaro = pytest.importorskip("datumaro")
+    text = DATA.read_text().replace("</image>", MASK.replace("cat", "goat") + "</image>", 1)
+    (tmp_path / "in.xml").write_text(text)
+    results = read_results(tmp_path / "in.xml")
+    new_HW = np.zeros((480, 854), np.uint8)
+    new_HW[100:200, 300:400], new_HW[150, 350] = 1, 0
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    for entry in results.images:
+        shutil.copy(example.images / entry.image.file_name, tmp_path / "out" / "images")
+    mask = encode_rle(crop_mask(new_HW, 0, 0, 480, 854))
+    write_results(results, [None, mask, None], tmp_path / "out" / "a.xml")
+    items = datumaro.Dataset.import_from(str(tmp_path / "out"), "cvat")
+    (found,) = [a for item in items for a in item.annotations if a.type.name == "mask"]
+    assert np.array_equal(found.image, new_HW)
+
+
+def test_a_second_writing_does_not_know_of_the_first(tmp_path):
+    results = read_results(DATA)
+    new = np.zeros((480, 854), np.uint8)
+    new[9:90, 9:90] = 1
+    write_results(results, [encode_rle(crop_mask(new, 0, 0, 480, 854))] * 2, tmp_path / "out.xml")
+    write_results(results, [None] * 2, tmp_path / "out.xml")
+    assert (tmp_path / "out.xml").read_bytes().strip() == DATA.read_bytes().strip()
+
+
 def test_a_file_whose_masks_stay_is_written_as_it_was(tmp_path):
     results = read_results(DATA)
     write_results(results, [None] * results.count, tmp_path / "out.xml")

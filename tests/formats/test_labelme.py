@@ -185,12 +185,14 @@ def test_a_broken_shape_is_named(tmp_path, shape, problem):
 
 def test_a_broken_file_ends_the_run_or_is_copied(folder, tmp_path):
     (folder / "broken.json").write_text(json.dumps(document({"points": []})))
+    (folder / "cut.json").write_text('{"shapes": [')
     with pytest.raises(InputError, match=r"broken.json: shape 0 has no label"):
         read_results(folder)
     results = read_results(folder, skip_bad=True)
-    assert results.skipped.images == 1
+    assert results.skipped.images == 2
     write_results(results, [None] * results.count, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "broken.json").read_text()) == document({"points": []})
+    assert (tmp_path / "out" / "cut.json").read_text() == '{"shapes": ['
 
 
 def test_other_json_files_are_copied_and_named(folder, tmp_path):
@@ -206,6 +208,7 @@ def test_a_file_that_changes_meanwhile_is_not_written_over(folder, tmp_path):
     (folder / "goat_00018.json").write_text(json.dumps(document()))
     with pytest.raises(InputError, match=r"goat_00018.json: the file has changed"):
         write_results(results, [None] * results.count, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_photos_in_several_folders_are_told_apart(example, tmp_path):

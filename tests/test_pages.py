@@ -31,7 +31,7 @@ from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import bbox_xywh, crop_mask, to_frame
 from bpr_cli.refining.refine import refine
 from bpr_cli.refining.settings import RefineSettings
-from tests import cityscapes_made
+from tests import cityscapes_made, rasters_made
 from tests.conftest import ROOT, Example
 
 if sys.version_info >= (3, 11):
@@ -109,6 +109,8 @@ def folder(three_photos: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name, pixels in {"person": mask, "dog": upper, "a": mask, "b": upper}.items():
         cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
 
+    masks = {str(record["image_id"]): to_frame(decode_rle(record["segmentation"])) > 0 for record in results}
+    rasters_made.make(tmp_path, masks)
     cityscapes_made.make(tmp_path)
     (tmp_path / "bpr.toml").write_text(SHORT)
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from bpr_cli.formats.images import PhotoReader, image_size
 from bpr_cli.formats.plausibility import decode_masks
 from bpr_cli.formats.records import ImageInstances, Layout, MaskForm, Results, Skipped
 from bpr_cli.formats.rle import RLE, encode_rle
-from bpr_cli.formats.segmentation import decode_mask
+from bpr_cli.formats.segmentation import OwnForm, decode_mask
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.masks import is_same
 from bpr_cli.progress import progress_bar
@@ -165,8 +165,9 @@ def refine(
     )
     layout = results.layout if exclusive or results.layout != "masks" else None
     watch = Watch(results.count) if page is not None or figures is not None else None
+    drawn = frozenset[int]() if skip_bad or mask_form != "same" else _drawn(results)
     segmentations, changed, patches, skipped = _refine_masks(
-        refiner, reader, results, paths, layout, skip_bad, quiet, watch
+        refiner, reader, results, paths, layout, drawn, skip_bad, quiet, watch
     )
     with refiner.timing("write"):
         write_results(results, segmentations, output)
@@ -214,6 +215,7 @@ def _refine_masks(
     results: Results,
     paths: dict[int | str, Path],
     layout: Layout | None,
+    drawn: Set[int],
     skip_bad: bool,
     quiet: bool,
     watch: Watch | None,
@@ -246,13 +248,24 @@ def _refine_masks(
         if layout is not None:
             outcome = settled(outcome, contests)
         for refined, rle in map_ahead(encoder, partial(_encode, refiner), outcome, INSTANCES_BEHIND):
-            segmentations[refined.index] = rle
+            is_changed = not is_same(refined.mask, refined.coarse)
+            segmentations[refined.index] = rle if is_changed or refined.index not in drawn else None
             patches += refined.patch_count
-            changed += not is_same(refined.mask, refined.coarse)
+            changed += is_changed
             if watch is not None:
                 watch.add(refined)
             bar.update()
     return segmentations, changed, patches, Skipped.joined(skipped)
+
+
+def _drawn(results: Results) -> Set[int]:
+    """Indices of instances whose points say more than their masks, so that those which do not change stay as drawn."""
+    return {
+        instance.index
+        for entry in results.images
+        for instance in entry.instances
+        if isinstance(instance.segmentation, (list, OwnForm))
+    }
 
 
 def _find_images(

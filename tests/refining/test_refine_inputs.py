@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -176,3 +177,12 @@ def test_a_soft_mask_comes_in_at_half(tmp_path, refiner, scene):
     refine(tmp_path / "p.png", out, masks=[tmp_path / "hard.png"], model=refiner, quiet=True)
     assert np.array_equal(read_image(out / "soft.png"), read_image(out / "hard.png"))
     shutil.rmtree(out)
+
+
+def test_polygons_whose_mask_does_not_change_keep_their_points(tmp_path, refiner, scene):
+    Image.fromarray(scene).save(tmp_path / "1.png")
+    drawn = [[value + 0.125 for value in POLYGON[0]]]
+    still = Refiner(refiner.networks, replace(refiner.settings, min_score=0.9))
+    for form, kept in (("same", True), ("rle", False)):
+        _, (found,) = run(tmp_path, [{**as_list(drawn)[0], "score": 0.5}], still, mask_form=form)
+        assert (found == drawn) is kept

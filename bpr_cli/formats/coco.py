@@ -337,7 +337,8 @@ def with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str, 
     changed = {**record, "segmentation": rle}
     if as_polygons or "bbox" in record or "area" in record:
         mask = decode_rle(rle)
-        if as_polygons and mask.area:  # no polygons at all would be no segmentation
+        # No polygons at all would be no segmentation, and the first pixel's alone would pass for fractions.
+        if as_polygons and max(mask.box_xyxy) > 1:
             changed["segmentation"] = mask_polygons(mask)
         if "bbox" in record:
             changed["bbox"] = bbox_xywh(mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bpr_cli.formats.outlines import mask_polygons
@@ -27,6 +27,7 @@ def masks(draw):
 @settings(deadline=None)
 @given(masks())
 def test_polygons_filled_again_are_the_mask(mask):
+    assume(max(mask.box_xyxy) > 1)  # the first pixel's alone would pass for fractions of the photo
     polygons = mask_polygons(mask)
     refilled = polygons_mask(polygons, mask.image_height, mask.image_width)
     assert intersection_over_union(refilled, mask) >= 0.99

@@ -27,6 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
+Box = tuple[int, int, int, int]  # x1 y1 x2 y2
 DAVIS = ROOT / "examples" / "davis"
 SEQUENCES = ("blackswan_00012.jpg", "car-roundabout_00012.jpg", "goat_00018.jpg")
 

@@ -96,6 +96,17 @@ def _refine_in_kind(file: Path) -> None:
     _refine(str(file), "photos", "out" + "".join(file.suffixes))
 
 
+def _refine_tool(source: str, output: str, skip_bad: bool) -> Call:
+    def call(_: Path) -> None:
+        _refine(source, "photos", output, skip_bad=skip_bad)
+
+    return call
+
+
+def _of_tool(source: str, output: str) -> list[Call]:
+    return [_refine_tool(source, output, skip_bad) for skip_bad in (False, True)]
+
+
 def _refine_dataset(_: Path) -> None:
     _refine("gt.json", "photos", "out.json")
 
@@ -227,6 +238,13 @@ READERS = [
     Reader("COCO results", ["results.json"], JSON, READ_RESULTS, 4),
     Reader("COCO results, a record a line", ["results.jsonl"], _mostly(mutations.json_lines), [_refine_in_kind]),
     Reader("COCO results, compressed", ["results.json.gz"], (mutations.bytes_at_random,), [_refine_in_kind]),
+    Reader("YOLO labels", ["yolo/*.txt"], _mostly(mutations.text_lines), _of_tool("yolo", "out")),
+    Reader("labelme", ["labelme/*.json"], JSON, _of_tool("labelme", "out")),
+    Reader("CVAT", ["cvat.xml"], _mostly(mutations.text_lines), _of_tool("cvat.xml", "out.xml")),
+    Reader("Label Studio", ["label_studio.json"], JSON, _of_tool("label_studio.json", "out.json")),
+    Reader("COCO panoptic", ["panoptic.json"], JSON, _of_tool("panoptic.json", "out.json")),
+    Reader("COCO panoptic, PNG", ["panoptic/*.png"], PNG, _of_tool("panoptic.json", "out.json")),
+    Reader("label maps", ["maps/*.png"], PNG, _of_tool("maps", "out")),
     Reader("COCO dataset", ["gt.json"], JSON, [_refine_dataset, _evaluate, _extract_anew], 4),
     Reader("LVIS dataset", ["lvis.json"], JSON, [_evaluate_lvis, _evaluate_lvis_as_coco], 2),
     Reader("list of images", ["gt.json"], JSON, [_refine_listed]),

@@ -29,11 +29,11 @@ from bpr_cli.network.config import CONFIGS, HRNetConfig, ModelConfig
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.training.recipe import choose_recipe
 from tests import cityscapes_made
-from tests.trials.common import DAVIS
+from tests.trials import tool_inputs
+from tests.trials.common import DAVIS, Box
 
 NETWORK = "hrnet-w18-small"
 WIDTH, HEIGHT = 96, 72
-Box = tuple[int, int, int, int]  # x1 y1 x2 y2
 
 CROPS = (("blackswan_00012.jpg", 200, 100), ("goat_00018.jpg", 420, 150))  # file, left, top
 OBJECTS: tuple[tuple[int, Box], ...] = ((1, (10, 8, 50, 60)), (3, (45, 20, 90, 66)))  # category, place
@@ -149,6 +149,7 @@ def _write_coco(folder: Path) -> None:
     for name, document in (("results", detections), ("baseline", detections), ("gt", truth), ("lvis", lvis)):
         (folder / f"{name}.json").write_text(json.dumps(document))
     (folder / "results.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in detections))
+    tool_inputs.write(folder, [image["file_name"] for image in images], (WIDTH, HEIGHT), OBJECTS)
     (folder / "results.json.gz").write_bytes(gzip.compress(json.dumps(detections).encode()))
 
 

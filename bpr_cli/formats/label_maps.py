@@ -290,7 +290,9 @@ def _mode_and_palette(path: Path) -> str | None:
 
 
 def _palette_kind(image: Image.Image) -> str:
-    colours = np.reshape(image.getpalette("RGB") or [0, 0, 0], (-1, 3))
+    # As the header has it: asking Pillow for the palette would decode the image, however large it is.
+    stored = b"" if image.palette is None else bytes(image.palette.palette)
+    colours = np.frombuffer(stored[: len(stored) // 3 * 3] or bytes(3), np.uint8).reshape(-1, 3)
     if not np.ptp(colours.astype(np.int64), axis=1).any():
         return "L"  # greys: the indices are what it says
     return "objects" if not colours[0].any() else "classes"

@@ -134,7 +134,7 @@ def read_document(document: Any, path: Path, options: ReadOptions) -> Results:
         InputError: it is broken.
     """
     stem = PurePath(path.name.removesuffix(".gz")).stem
-    return _results(path, [(path, stem, document)], [], [] if options.skip_bad else None, options.images is not None)
+    return _results(path, [(path, stem, document)], [], [] if options.skip_bad else None, bool(options.images))
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Results:
@@ -145,7 +145,7 @@ def read_folder(folder: Path, options: ReadOptions) -> Results:
     """
     others: list[Path] = []
     bad: list[Skipped] | None = [] if options.skip_bad else None
-    return _results(folder, _of_folder(folder, others, bad), others, bad, options.images is not None)
+    return _results(folder, _of_folder(folder, others, bad), others, bad, bool(options.images))
 
 
 def _of_folder(folder: Path, others: list[Path], bad: list[Skipped] | None) -> Iterator[tuple[Path, str, Any]]:
@@ -161,7 +161,7 @@ def _of_folder(folder: Path, others: list[Path], bad: list[Skipped] | None) -> I
             if bad is None:
                 raise
             bad.append(Skipped(images=1, lines=(str(error),)))
-            others.append(path)
+            others += [path] if path.is_file() else []  # a link to nowhere cannot be copied
             continue
         form = _form_of(document)
         first = first or form

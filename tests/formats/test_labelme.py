@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -220,3 +221,20 @@ def test_photos_in_several_folders_are_told_apart(example, tmp_path):
     for images in ([], ["--images", tmp_path / "in"]):
         ran = run_bpr("refine", tmp_path / "in", "-o", tmp_path / f"out{len(images)}", "--speed", "fast", *images)
         assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_to_nowhere_is_named_and_left_out(folder, tmp_path):
+    (folder / "gone.json").symlink_to(tmp_path / "nowhere.json")
+    results = read_results(folder, skip_bad=True)
+    assert "gone.json" in results.skipped.lines[0]
+    write_results(results, [None] * results.count, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(path.name for path in DATA.iterdir())
+
+
+def test_photos_are_where_the_files_say_unless_a_folder_is_named(folder, tmp_path):
+    assert read_results(folder).photos == tmp_path / "images"
+    named = read_results(folder, images=tmp_path / "images")
+    assert {entry.image.file_name for entry in named.images} != {
+        entry.image.file_name for entry in read_results(folder).images
+    }

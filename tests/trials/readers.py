@@ -79,7 +79,9 @@ def _refine(source: str, images: str, output: str, skip_bad: bool = False, image
         quiet=True,
     )
     try:
-        read_results(Path(output), skip_bad=skip_bad)  # records that could not be used are there as they came
+        read_results(
+            Path(output), skip_bad=skip_bad, images=Path(images)
+        )  # records that could not be used are there as they came
     except InputError as error:
         raise UnreadableOutputError(str(error)) from error
 

@@ -215,3 +215,22 @@ def test_options_out_of_their_range_are_refused_before_any_work(arguments, tmp_p
     assert arguments.split()[-2] in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not list(tmp_path.iterdir())
+
+
+WORKER = """
+import multiprocessing, sys
+from bpr_cli.processes import begin_worker
+def work():
+    begin_worker()
+    for fault in (ConnectionResetError("the parent is gone"), ValueError("a fault")):
+        sys.excepthook(type(fault), fault, None)
+worker = multiprocessing.get_context("fork").Process(target=work)
+worker.start()
+worker.join()
+"""
+
+
+@posix
+def test_a_worker_says_nothing_of_connections_that_its_parent_breaks():
+    done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
+    assert done.stderr == "ValueError: a fault\n"

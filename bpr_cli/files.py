@@ -77,6 +77,20 @@ def ensure_folder(folder: Path) -> None:
         ) from error
 
 
+def check_file_output(source: Path, out: Path, kind: str) -> None:
+    """Make sure that a file made from `source` can be written to `out`.
+
+    Raises:
+        InputError: `out` is the input itself or a folder, where a file of this kind is to be named, or its folder
+            cannot be made or written to.
+    """
+    if out.exists() and out.samefile(source):
+        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
+    if out.is_dir():
+        raise InputError("the output is a folder", file=out, remedy=f"Name {kind} file with -o")
+    ensure_folder(out.parent)
+
+
 def refuse_folder(path: Path) -> None:
     """InputError if a folder stands where a file is to be."""
     if path.is_dir():

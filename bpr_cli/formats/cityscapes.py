@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpr_cli.errors import InputError
-from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.formats.folders import check_folder_output, write_file
 from bpr_cli.formats.image_files import BROKEN, check_pixels, damage, open_image, read_bytes
 from bpr_cli.formats.images import image_size
 from bpr_cli.formats.mask_images import mask_file
@@ -70,17 +70,8 @@ class ResultsFolder:
     instances: Mapping[int, Instance]
 
     def check_output(self, out: Path) -> None:
-        """Make sure that `write` could write there.
-
-        Raises:
-            InputError: `out` is a file, the input folder or inside it, or cannot be made or written to.
-        """
-        if out.exists() and not out.is_dir():
-            raise InputError("the output is a file", file=out, remedy="Name a folder with -o")
-        source, target = self.path.resolve(), out.resolve()
-        if target == source or source in target.parents or target in source.parents:
-            raise InputError("the output and the input lie in each other", file=out, remedy="Choose another -o")
-        ensure_folder(out)
+        """See `folders.check_folder_output`."""
+        check_folder_output(self.path, out)
 
     def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
         """Write a folder like the one that was read: same text files, new masks of 0 and 255, same names.
@@ -94,15 +85,8 @@ class ResultsFolder:
         self.check_output(out)
         for file in self.files:
             for index, relative in file.masks.items():
-                target = out / relative
-                target.parent.mkdir(parents=True, exist_ok=True)
-                data = mask_file(self.instances[index], segmentations[index])
-                with replacing(target) as temporary:
-                    temporary.write_bytes(data)
-            target = out / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as temporary:
-                temporary.write_text(file.text, encoding="utf-8")
+                write_file(out / relative, mask_file(self.instances[index], segmentations[index]))
+            write_file(out / file.path, file.text.encode())
 
 
 @dataclass(frozen=True, slots=True)

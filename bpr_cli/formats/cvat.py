@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from bpr_cli.errors import InputError
+from bpr_cli.files import check_file_output
 from bpr_cli.formats import xml_files
 from bpr_cli.formats.classes import LABEL, with_class_ids
 from bpr_cli.formats.cvat_shapes import MASK, POLYGON, Shapes, mask_attributes, polygon_points
@@ -45,8 +46,8 @@ class CvatFile:
     images: Mapping[int, int]
 
     def check_output(self, out: Path) -> None:
-        """See `xml_files.check_output`."""
-        xml_files.check_output(self.path, out)
+        """See `check_file_output`."""
+        check_file_output(self.path, out, "an XML")
 
     def write(self, segmentations: Sequence[RLE | None], out: Path) -> None:
         """See `records.Source`. Each part of a new mask is a shape, with all but its points from an old one."""

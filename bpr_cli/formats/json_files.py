@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bpr_cli.errors import InputError
-from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.files import check_file_output, replacing
 from bpr_cli.formats.fields import described
 from bpr_cli.formats.foreign import Foreign, foreign_bytes
 
@@ -65,16 +65,11 @@ def check_output(path: Path, out: Path, document: Any) -> None:
     """Make sure that `dump` could write the document, read from `path`, to `out`.
 
     Raises:
-        InputError: `out` is the input itself or a folder, its folder cannot be made or written to, or its name asks
-            for JSON Lines where the document is no list.
+        InputError: as `check_file_output`, or its name asks for JSON Lines where the document is no list.
     """
-    if out.exists() and out.samefile(path):
-        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
-    if out.is_dir():
-        raise InputError("the output is a folder", file=out, remedy="Name a JSON file with -o")
     if _is_of_lines(out) and not isinstance(document, list):
         raise InputError("JSON Lines hold a list of results, not a dataset", file=out, remedy="Name it .json with -o")
-    ensure_folder(out.parent)
+    check_file_output(path, out, "a JSON")
 
 
 def dump(document: Any, out: Path, indent: int | None = None) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bpr_cli.errors import InputError
-from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.files import ensure_folder
+from bpr_cli.formats.folders import write_file
 from bpr_cli.formats.image_files import BROKEN, damage, open_image, read_bytes
 from bpr_cli.formats.label_pixels import INDEXED, VOID, LabelPixels, read_labels, write_labels
 from bpr_cli.formats.mask_pixels import is_flat, levels_of
@@ -92,8 +93,7 @@ class LabelMaps:
             target.parent.mkdir(parents=True, exist_ok=True)
             new = {index: rle for index in file.numbers if (rle := segmentations[index]) is not None}
             if not new:
-                with replacing(target) as temporary:
-                    temporary.write_bytes(file.path.read_bytes())
+                write_file(target, file.path.read_bytes())
                 continue
             masks = [(file.numbers[index], decode_rle(rle)) for index, rle in new.items()]
             background = 0 if self.kind == OBJECTS else None

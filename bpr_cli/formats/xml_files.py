@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 from bpr_cli.errors import InputError
-from bpr_cli.files import ensure_folder, replacing
+from bpr_cli.files import replacing
 
 HEAD_BYTES = 1024
 DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>\n'
@@ -69,19 +69,6 @@ def _refuse_document_type(data: bytes, path: Path) -> None:
         parser.Parse(data, True)
     except _RootReachedError:
         return
-
-
-def check_output(path: Path, out: Path) -> None:
-    """Make sure that `dump` could write what was read from `path` to `out`.
-
-    Raises:
-        InputError: `out` is the input itself or a folder, or its folder cannot be made or written to.
-    """
-    if out.exists() and out.samefile(path):
-        raise InputError("the output is the input itself", file=out, remedy="Choose another -o")
-    if out.is_dir():
-        raise InputError("the output is a folder", file=out, remedy="Name an XML file with -o")
-    ensure_folder(out.parent)
 
 
 def dump(root: Element, out: Path) -> None:

@@ -14,7 +14,7 @@ from bpr_cli.benchmark.machine import machine_facts
 from bpr_cli.benchmark.stages import StageTimes, count_patches, time_stages
 from bpr_cli.benchmark.throughput import Throughput, over_batch_sizes, over_networks
 from bpr_cli.benchmark.workload import WORKLOADS, make_workload
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, refuse_beside
 from bpr_cli.files import ensure_folder, replacing
 from bpr_cli.network.checkpoint import load
 from bpr_cli.network.zoo import int8_file
@@ -68,7 +68,7 @@ def benchmark(
 
     Args:
         results: COCO results; None: a made-up workload.
-        images, image_info: as in `refine`.
+        images, image_info: as in `refine`; with `results` only.
         workload: one of `workload.WORKLOADS`; used without `results`.
         photos: how many photos of it to make.
         model, settings, device, precision, engine: as in `refine`.
@@ -83,6 +83,8 @@ def benchmark(
         raise InputError(f"no workload {workload!r}", remedy=f"Choose from {', '.join(WORKLOADS)}")
     if photos < 1:
         raise InputError(f"{photos} photos are too few", remedy="Use 1 or more")
+    if results is None:
+        refuse_beside("a made-up workload", images=images, image_info=image_info)
     settings = settings or RefineSettings()
     models = models_of_passes(model, settings.passes)
     refiner = Refiner.from_pretrained(models, device, precision, settings, engine)

@@ -54,8 +54,9 @@ def evidence(images_NHWC: NDArray[np.uint8], before_NHW: NDArray[np.uint8], afte
         return 0.0
     # A mask's gradient is two pixels wide: one on either side of the contour.
     moved = np.count_nonzero((before_NHW != after_NHW)[:, 1:-1, 1:-1]) / (old_count / 2)
+    old_strength, new_strength = (int((edges * mask).sum(dtype=np.int64)) for mask in (old, new))
     # + 1: a photo may have no edge at all.
-    return float(moved * (edges[new > 0].mean() + 1) / (edges[old > 0].mean() + 1))
+    return float(moved * (new_strength / new_count + 1) / (old_strength / old_count + 1))
 
 
 def _column(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -34,7 +34,7 @@ CPU_BATCH = 32
 GPU_BATCH = 256
 # How far beyond an object's size its patches may show other detections: half a patch with its padding.
 NEIGHBOUR_REACH = 64  # px
-MERGES_AHEAD = 2  # each may hold a photo
+MERGES_AHEAD = 64  # more than the subjects that a batch of patches completes, so that the network need not wait
 
 STAGES = ("read photo", "decode", "crowding", "cut", "network", "merge", "encode", "write")
 Timing = Callable[[str], AbstractContextManager[None]]
@@ -172,7 +172,7 @@ class Refiner:
                 predict = partial(self._predict, network.engine)
                 size = network.config.patch_size
                 answers = predict_looks(items, predict, size, self.batch_size, MOST_BYTES_WAITING, number)
-                items = map_ahead(merger, self._merge, answers, MERGES_AHEAD)
+                items = map_ahead(merger, self._merge, answers, MERGES_AHEAD, _bytes_held, MOST_BYTES_WAITING)
             for item in items:
                 assert isinstance(item, Refined)  # after the last pass there are no looks
                 yield item
@@ -276,3 +276,11 @@ class ImageRefiner:
     def refine(self, masks: Any, scores: Any = None, *, return_probabilities: bool = False) -> Any:
         """Refine masks of the image: what `Refiner.refine` gives for it."""
         return self.refiner._refine(self.image_HWC, masks, scores, return_probabilities)
+
+
+def _bytes_held(item: Answer | Look | Refined) -> int:
+    """What one holds in memory, at most: a photo counts with each look at it."""
+    if not isinstance(item, Answer):
+        return item.mask_bytes
+    look = item.look
+    return look.mask_bytes + look.subject.image_HWC.nbytes + look.images_NHWC.nbytes + item.probabilities_NPP.nbytes

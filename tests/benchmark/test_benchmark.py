@@ -103,3 +103,8 @@ def test_unknown_workloads_are_refused(small_model):
         benchmarking.benchmark(workload="imagenet", model=small_model)
     with pytest.raises(InputError, match="0 photos"):
         benchmarking.benchmark(photos=0, model=small_model)
+
+
+def test_photos_of_ones_own_would_not_be_used_beside_a_made_up_workload(tmp_path):
+    with pytest.raises(InputError, match="images would not be used beside a made-up workload"):
+        benchmarking.benchmark(images=tmp_path)

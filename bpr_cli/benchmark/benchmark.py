@@ -88,7 +88,7 @@ def benchmark(
     settings = settings or RefineSettings()
     models = models_of_passes(model, settings.passes)
     refiner = Refiner.from_pretrained(models, device, precision, settings, engine)
-    opened, config = refiner.networks[-1]
+    opened, config, _ = refiner.networks[-1]
     with ExitStack() as stack:
         name = f"{results}"
         if results is None:

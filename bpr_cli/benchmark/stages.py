@@ -94,7 +94,7 @@ def time_stages(
 
 
 def _warm_up(refiner: Refiner) -> None:
-    for engine, config in refiner.networks:
+    for engine, config, _ in refiner.networks:
         side = config.patch_size + 2 * config.padding
         shape = (refiner.batch_size, side, side)
         for _ in range(RECORD_AT):

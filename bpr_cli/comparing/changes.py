@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,27 @@ class Fate(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
+class Change(NamedTuple):
+    """What became of one mask, in pixels.
+
+    Attributes:
+        fate: a `Fate`.
+        before, after, common: of the mask before and after, and of both.
+    """
+
+    fate: int
+    before: int
+    after: int
+    common: int
+
+
+def change_between(before: Mask, after: Mask, if_same: Fate = Fate.UNCHANGED) -> Change:
+    """Compare two masks of one image; `if_same` is the fate if no pixel differs."""
+    common = common_pixels(before, after)
+    is_same = before.area == after.area == common
+    return Change(int(if_same if is_same else Fate.CHANGED), before.area, after.area, common)
+
+
 class Changes:
     """Counts of each detection, by its index in the input: 25 bytes each.
 
@@ -42,12 +65,9 @@ class Changes:
         self.fates_N = np.full(count, Fate.NOT_USED, np.uint8)
         self.before_N, self.after_N, self.common_N = (np.zeros(count, np.int64) for _ in range(3))
 
-    def add(self, index: int, before: Mask, after: Mask, if_same: Fate = Fate.UNCHANGED) -> None:
-        """Count one detection, of which both masks are of one image; `if_same` is its fate if no pixel differs."""
-        self.before_N[index], self.after_N[index] = before.area, after.area
-        self.common_N[index] = common_pixels(before, after)
-        is_same = before.area == after.area == self.common_N[index]
-        self.fates_N[index] = if_same if is_same else Fate.CHANGED
+    def put(self, index: int, change: Change) -> None:
+        """Note one detection's."""
+        self.fates_N[index], self.before_N[index], self.after_N[index], self.common_N[index] = change
 
     def pixels_changed(self) -> NDArray[np.int64]:
         """(N,) pixels that are foreground in one of the two masks alone."""
@@ -61,6 +81,14 @@ class Changes:
     def of(self, fate: Fate) -> NDArray[np.int64]:
         """Indices of the detections with this fate."""
         return np.flatnonzero(self.fates_N == fate)
+
+
+class Refusal(NamedTuple):
+    """A mask that was refused: its IoU with the one that was kept, and the index of the detection."""
+
+    iou: float
+    detection: int
+    rle: RLE
 
 
 class Refusals:
@@ -78,11 +106,29 @@ class Refusals:
         """A detection's mask, and the one that was refused for it."""
         common = common_pixels(kept, refused)
         iou = common / max(1, kept.area + refused.area - common)
-        if len(self._heap) < self._most or iou < -self._heap[0][0]:
-            push = heapq.heappush if len(self._heap) < self._most else heapq.heapreplace
-            push(self._heap, (-iou, index, encode_rle(refused)))
+        if self._is_among_most(iou):
+            self._put(Refusal(iou, index, encode_rle(refused)))
+
+    def extend(self, refusals: Iterable[Refusal]) -> None:
+        """Those of another such list."""
+        for refusal in refusals:
+            if self._is_among_most(refusal.iou):
+                self._put(refusal)
+
+    def _is_among_most(self, iou: float) -> bool:
+        return len(self._heap) < self._most or iou < -self._heap[0][0]
+
+    def _put(self, refusal: Refusal) -> None:
+        push = heapq.heappush if len(self._heap) < self._most else heapq.heapreplace
+        push(self._heap, (-refusal.iou, refusal.detection, refusal.rle))
+
+    @property
+    def kept(self) -> list[Refusal]:
+        """The one furthest from what was kept first."""
+        ordered = sorted(self._heap, key=lambda item: (-item[0], item[1]))
+        return [Refusal(-negative, index, rle) for negative, index, rle in ordered]
 
     @property
     def masks(self) -> dict[int, RLE]:
-        """Index -> the refused mask, the one furthest from what was kept first."""
-        return {index: rle for _, index, rle in sorted(self._heap, key=lambda item: (-item[0], item[1]))}
+        """Index -> the refused mask, in that order."""
+        return {refusal.detection: refusal.rle for refusal in self.kept}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
 
-from bpr_cli.comparing.changes import Changes
+from bpr_cli.comparing.changes import Changes, change_between
 from bpr_cli.comparing.comparison import Comparison, FindPhoto
 from bpr_cli.errors import InputError
 from bpr_cli.evaluation.checks import is_same_detection
@@ -91,7 +91,8 @@ def _compare_image(
         bad: list[str] | None = [] if skip_bad else None
         try:
             size = frame_size()
-            changes.add(old.index, decode_mask(old, *size, bad), decode_mask(after[old.index], *size, bad))
+            change = change_between(decode_mask(old, *size, bad), decode_mask(after[old.index], *size, bad))
+            changes.put(old.index, change)
         except InputError as error:
             if not skip_bad:
                 raise

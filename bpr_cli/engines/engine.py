@@ -14,7 +14,8 @@ from torch import nn
 
 from bpr_cli.engines.devices import INT8, choose_device
 from bpr_cli.errors import InputError, to_install
-from bpr_cli.network.checkpoint import load
+from bpr_cli.files import fingerprint
+from bpr_cli.network.checkpoint import hash_weights, load
 from bpr_cli.network.config import ModelConfig
 from bpr_cli.network.zoo import int8_file
 
@@ -53,10 +54,15 @@ class Engine(Protocol):
 
 
 class Network(NamedTuple):
-    """A model on its engine, and what it expects."""
+    """A model on its engine, and what it expects.
+
+    Attributes:
+        key: tells models apart by their weights and configs; empty where the network was not opened from a file.
+    """
 
     engine: Engine
     config: ModelConfig
+    key: str = ""
 
     def __str__(self) -> str:
         return f"{self.engine.name} {self.engine.precision} on {self.engine.device}"
@@ -79,7 +85,12 @@ def open_network(
     """
     chosen = choose_device(device)
     module, config = load(name_or_path)
-    return Network(open_engine(module, config, chosen, precision, engine, int8_file(name_or_path)), config)
+    int8 = int8_file(name_or_path)
+    opened = open_engine(module, config, chosen, precision, engine, int8)
+    key = hash_weights(module, config.to_json())
+    if opened.precision == INT8 and int8 is not None:
+        key += "-" + "-".join(fingerprint(int8.with_suffix(suffix)).sha256[:32] for suffix in (".xml", ".bin"))
+    return Network(opened, config, key)
 
 
 def open_engine(

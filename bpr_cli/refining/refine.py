@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bpr_cli import __version__
 from bpr_cli.comparing.comparison import Comparison
 from bpr_cli.errors import InputError, refuse_beside
-from bpr_cli.files import PathLike, as_path, as_paths
+from bpr_cli.files import PathLike, as_path, as_paths, fingerprint
 from bpr_cli.formats import (
     check_output,
     coco,
@@ -24,29 +22,19 @@ from bpr_cli.formats import (
     write_results,
 )
 from bpr_cli.formats.finding import ImageFinder
-from bpr_cli.formats.images import PhotoReader, image_size
-from bpr_cli.formats.plausibility import decode_masks
-from bpr_cli.formats.records import ImageInstances, Layout, MaskForm, Results, Skipped
-from bpr_cli.formats.rle import RLE, encode_rle
-from bpr_cli.formats.segmentation import OwnForm, decode_mask
+from bpr_cli.formats.images import PhotoReader
+from bpr_cli.formats.records import MaskForm, Results, Skipped
+from bpr_cli.formats.rle import RLE
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.masks import is_same
+from bpr_cli.notices import warn_of_input
 from bpr_cli.progress import progress_bar
-from bpr_cli.refining.exclusive import Contest, settled
-from bpr_cli.refining.looks import Look, Refined
+from bpr_cli.refining.blocks import BlockRefiner, RefinedBlock, photo_states, split_into_blocks
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_SPEED, NameOrPath, choose_settings
-from bpr_cli.refining.stream import map_ahead
 from bpr_cli.refining.watch import Watch
+from bpr_cli.unfinished import Unfinished
 
-# Threads beside the network's own. Two readers keep up with the network on two cores; a GPU takes as many as there are
-# (without any network two cores bring 3,000 patches a second: examples/SPEED.md). Each image read ahead costs its own
-# memory and its patches' (1024x2048 with 15 instances: 9 MB), so a few are enough.
-READERS = min(8, max(2, (os.cpu_count() or 1) // 2))
-IMAGES_AHEAD = 2 * READERS
-MOST_BYTES_AHEAD = 512 << 20  # of photos
-INSTANCES_BEHIND = 32
 # Folders of images of their own, beside which no photos are looked for.
 NEED_IMAGES = (label_maps.OBJECTS, label_maps.CLASSES, mask_folders.KIND)
 _DEFAULTS = {"speed": DEFAULT_SPEED, "device": "auto", "precision": "auto", "engine": "auto"}
@@ -70,15 +58,6 @@ class RefineSummary:
     patches: int
     skipped: Skipped
     engine: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What reading one image gave: looks for the network, what was wrong, and where its pixels will be settled."""
-
-    looks: list[Look | Refined]
-    skipped: Skipped
-    contest: Contest | None = None
 
 
 def refine(
@@ -163,20 +142,33 @@ def refine(
     refiner = (
         model if isinstance(model, Refiner) else Refiner.from_pretrained(model, device, precision, settings, engine)
     )
-    layout = results.layout if exclusive or results.layout != "masks" else None
-    watch = Watch(results.count) if page is not None or figures is not None else None
-    drawn = frozenset[int]() if skip_bad or mask_form != "same" else _drawn(results)
-    segmentations, changed, patches, skipped = _refine_masks(
-        refiner, reader, results, paths, layout, drawn, skip_bad, quiet, watch
+    work = BlockRefiner(
+        refiner,
+        reader,
+        layout=results.layout if exclusive or results.layout != "masks" else None,
+        keeps_drawn=not skip_bad and mask_form == "same",
+        skip_bad=skip_bad,
+        watches=page is not None or figures is not None,
     )
-    with refiner.timing("write"):
-        write_results(results, segmentations, output)
-    left_out = Skipped.joined([results.skipped, missing, skipped])
-    summary = RefineSummary(results.count, changed, patches, left_out, refiner.engine)
-    if watch is not None:
-        comparison = watch.comparison(results, segmentations, paths, reader, _facts(path, output, refiner))
-        _write_look(comparison, figures, page, quiet)
-    return summary
+    inputs = [path, *([] if image_info is None else [as_path(image_info, "image_info")])]
+    with _unfinished(work, results, inputs, output, mask_form) as unfinished:
+        segmentations: list[RLE | None] = [None] * results.count
+        watch, skipped = Watch(results.count), [results.skipped, missing]
+        changed = patches = 0
+        for block in _refine_blocks(work, results, paths, unfinished, quiet):
+            for index, rle in block.masks.items():
+                segmentations[index] = rle
+            watch.add(block.changes, block.refusals)
+            skipped.append(block.skipped)
+            changed, patches = changed + block.changed, patches + block.patches
+            for text, file in block.notices:
+                warn_of_input(text, file)
+        with refiner.timing("write"):
+            write_results(results, segmentations, output)
+        if work.watches:
+            comparison = watch.comparison(results, segmentations, paths, reader, _facts(path, output, refiner))
+            _write_look(comparison, figures, page, quiet)
+    return RefineSummary(results.count, changed, patches, Skipped.joined(skipped), refiner.engine)
 
 
 def _check_outputs(json_file: Path | None, report: Path | None, inputs: Sequence[Path], output: Path) -> None:
@@ -209,63 +201,49 @@ def _facts(path: Path, output: Path, refiner: Refiner) -> list[tuple[str, str]]:
     ]
 
 
-def _refine_masks(
-    refiner: Refiner,
-    reader: PhotoReader,
+def _refine_blocks(
+    work: BlockRefiner,
     results: Results,
     paths: dict[int | str, Path],
-    layout: Layout | None,
-    drawn: Set[int],
-    skip_bad: bool,
+    unfinished: Unfinished | None,
     quiet: bool,
-    watch: Watch | None,
-) -> tuple[list[RLE | None], int, int, Skipped]:
-    """New masks by index (None: as it was), how many changed, how many patches it took, what was skipped.
-
-    `watch`, where there is one, is shown every refined mask.
-    """
+) -> Iterator[RefinedBlock]:
+    """What became of each block of images, in order; those that `unfinished` keeps are not refined again."""
     entries = [entry for entry in results.images if entry.image.id in paths]
-    segmentations: list[RLE | None] = [None] * results.count
-    changed = patches = 0
-    skipped: list[Skipped] = []
-    contests: deque[Contest] = deque()
-    prepare = partial(_prepare_image, refiner, reader, paths, layout, skip_bad)
-    photo_bytes = partial(_photo_bytes, paths)
-    with (
-        progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar,
-        ThreadPoolExecutor(READERS, "bpr-read") as readers,
-        ThreadPoolExecutor(1, "bpr-encode") as encoder,
-    ):
-
-        def looks() -> Iterator[Look | Refined]:
-            for prepared in map_ahead(readers, prepare, entries, IMAGES_AHEAD, photo_bytes, MOST_BYTES_AHEAD):
-                skipped.append(prepared.skipped)
-                bar.update(prepared.skipped.instances)
-                contests.extend([] if prepared.contest is None else [prepared.contest])
-                yield from prepared.looks
-
-        outcome = refiner.run(looks())
-        if layout is not None:
-            outcome = settled(outcome, contests)
-        for refined, rle in map_ahead(encoder, partial(_encode, refiner), outcome, INSTANCES_BEHIND):
-            is_changed = not is_same(refined.mask, refined.coarse)
-            segmentations[refined.index] = rle if is_changed or refined.index not in drawn else None
-            patches += refined.patch_count
-            changed += is_changed
-            if watch is not None:
-                watch.add(refined)
-            bar.update()
-    return segmentations, changed, patches, Skipped.joined(skipped)
+    with progress_bar(sum(len(entry.instances) for entry in entries), "refine", "instance", quiet=quiet) as bar:
+        for number, block in enumerate(split_into_blocks(entries)):
+            kept = None if unfinished is None else unfinished.read(number)
+            if kept is not None and kept["photos"] == photo_states(block, paths):
+                bar.update(sum(len(entry.instances) for entry in block))
+                yield RefinedBlock.from_json(kept)
+                continue
+            refined = work(block, paths, bar.update)
+            if unfinished is not None:
+                unfinished.write(number, refined.as_json())
+            yield refined
 
 
-def _drawn(results: Results) -> Set[int]:
-    """Indices of instances whose points say more than their masks, so that those which do not change stay as drawn."""
-    return {
-        instance.index
-        for entry in results.images
-        for instance in entry.instances
-        if isinstance(instance.segmentation, (list, OwnForm))
+def _unfinished(
+    work: BlockRefiner, results: Results, inputs: Sequence[Path], output: Path, mask_form: MaskForm
+) -> AbstractContextManager[Unfinished | None]:
+    """Where finished blocks are kept; None where there is but one, or the models are not known by their files."""
+    keys = [network.key for network in work.refiner.networks]
+    if not all(keys) or sum(1 for _ in split_into_blocks(results.images)) < 2:
+        return nullcontext()
+    made_from = {
+        "version": __version__,
+        **{f"input {number} ({path.name})": fingerprint(path).sha256 for number, path in enumerate(inputs, 1)},
+        **{f"model of pass {number}": key for number, key in enumerate(keys, 1)},
+        "engine": work.refiner.engine,
+        **asdict(work.refiner.settings),
+        "batch_size": work.refiner.batch_size,
+        **asdict(work.reader),
+        "mask_form": mask_form,
+        "layout": work.layout,
+        "skip_bad": work.skip_bad,
+        "report": work.watches,
     }
+    return Unfinished(output, made_from)
 
 
 def _find_images(
@@ -298,45 +276,3 @@ def _one_photo(results: Results, photo: Path) -> dict[int | str, Path]:
             remedy="Give the folder of the photos with --images",
         )
     return {results.images[0].image.id: photo}
-
-
-def _photo_bytes(paths: dict[int | str, Path], entry: ImageInstances) -> int:
-    """What the photo will take in memory, by the file's header; 0 if it has none, which reading it will say."""
-    try:
-        height, width = image_size(paths[entry.image.id])
-    except InputError:
-        return 0
-    return 3 * height * width
-
-
-def _prepare_image(
-    refiner: Refiner,
-    reader: PhotoReader,
-    paths: dict[int | str, Path],
-    layout: Layout | None,
-    skip_bad: bool,
-    entry: ImageInstances,
-) -> _Prepared:
-    """Read one image and cut its instances into patches."""
-    try:
-        with refiner.timing("read photo"):
-            image_HWC = reader.read(paths[entry.image.id], entry.image, entry.instances)
-    except InputError as error:
-        if not skip_bad:
-            raise
-        return _Prepared([], Skipped(images=1, instances=len(entry.instances), lines=(str(error),)))
-    height, width = image_HWC.shape[:2]
-    with refiner.timing("decode"):
-        masks, skipped = decode_masks(entry.instances, height, width, skip_bad)
-    used = [entry.instances[place] for place in masks]
-    indices, scores = [instance.index for instance in used], [instance.score for instance in used]
-    looks = list(refiner.first_looks(indices, image_HWC, list(masks.values()), scores, layout is not None))
-    if layout is None or not looks:
-        return _Prepared(looks, skipped)
-    void = None if entry.void is None else decode_mask(entry.void, height, width)
-    return _Prepared(looks, skipped, Contest(scores, layout, void))
-
-
-def _encode(refiner: Refiner, refined: Refined) -> tuple[Refined, RLE]:
-    with refiner.timing("encode"):
-        return refined, encode_rle(refined.mask)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bpr_cli.comparing.changes import Changes, Fate, Refusals
+from bpr_cli.comparing.changes import Change, Changes, Fate, Refusal, Refusals, change_between
 from bpr_cli.comparing.comparison import Comparison
 from bpr_cli.errors import InputError
 from bpr_cli.formats.images import PhotoReader
@@ -17,8 +17,31 @@ from bpr_cli.refining.looks import Refined
 MOST_REFUSED = 12  # masks kept of those that were refused: a page shows no more
 
 
+class BlockWatch:
+    """Notes of each refined mask of a block of images.
+
+    Attributes:
+        changes: by index.
+        refusals: the masks that were refused and most unlike those kept.
+    """
+
+    def __init__(self) -> None:
+        self.changes: dict[int, Change] = {}
+        self.refusals = Refusals(MOST_REFUSED)
+
+    def add(self, refined: Refined) -> None:
+        """Note one."""
+        if_same = Fate.UNCHANGED if refined.patch_count else Fate.NOT_LOOKED_AT
+        if refined.refused is not None:
+            if_same = Fate.REFUSED
+        change = change_between(refined.coarse, refined.mask, if_same)
+        self.changes[refined.index] = change
+        if refined.refused is not None and change.fate == Fate.REFUSED:
+            self.refusals.add(refined.index, refined.coarse, refined.refused)
+
+
 class Watch:
-    """Notes of each refined mask.
+    """Notes of all blocks.
 
     Args:
         count: detections of the input.
@@ -28,14 +51,11 @@ class Watch:
         self._changes = Changes(count)
         self._refusals = Refusals(MOST_REFUSED)
 
-    def add(self, refined: Refined) -> None:
-        """Note one."""
-        if_same = Fate.UNCHANGED if refined.patch_count else Fate.NOT_LOOKED_AT
-        if refined.refused is not None:
-            if_same = Fate.REFUSED
-        self._changes.add(refined.index, refined.coarse, refined.mask, if_same)
-        if refined.refused is not None and self._changes.fates_N[refined.index] == Fate.REFUSED:
-            self._refusals.add(refined.index, refined.coarse, refined.refused)
+    def add(self, changes: Mapping[int, Change], refusals: Iterable[Refusal]) -> None:
+        """Those of one block."""
+        for index, change in changes.items():
+            self._changes.put(index, change)
+        self._refusals.extend(refusals)
 
     def comparison(
         self,

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bpr_cli.comparing.changes import Changes, Fate, Refusals
+from bpr_cli.comparing.changes import Changes, Fate, Refusals, change_between
 from bpr_cli.formats.rle import encode_rle
 from bpr_cli.masks import crop_mask
 from bpr_cli.report import change_cases, changes_page
@@ -48,7 +48,8 @@ def photos_of(example: Example) -> list[object]:
 @settings(max_examples=60, deadline=None)
 def test_counts_are_those_of_the_full_frames(before_HW: np.ndarray, after_HW: np.ndarray) -> None:
     changes = Changes(2)
-    changes.add(1, crop_mask(before_HW, 0, 0, 7, 9), crop_mask(after_HW, 0, 0, 7, 9), Fate.REFUSED)
+    before, after = (crop_mask(frame_HW, 0, 0, 7, 9) for frame_HW in (before_HW, after_HW))
+    changes.put(1, change_between(before, after, Fate.REFUSED))
     union = np.count_nonzero(before_HW | after_HW)
     iou = np.count_nonzero(before_HW & after_HW) / union if union else 1.0
     assert changes.ious()[1] == pytest.approx(iou)

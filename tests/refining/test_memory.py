@@ -15,7 +15,7 @@ from PIL import Image
 
 from bpr_cli.engines.engine import Network
 from bpr_cli.network.config import ModelConfig
-from bpr_cli.refining import refine, refiner
+from bpr_cli.refining import blocks, refine, refiner
 from bpr_cli.refining.settings import RefineSettings
 
 REPORTING = """
@@ -94,8 +94,8 @@ def test_photos_alive_at_once_are_bounded_by_bytes_however_large_the_batch(passe
 
     read = refine.PhotoReader.read
     monkeypatch.setattr(refine.PhotoReader, "read", counted_read)
-    monkeypatch.setattr(refine, "IMAGES_AHEAD", count)
-    monkeypatch.setattr(refine, "MOST_BYTES_AHEAD", 4 * photo_bytes)
+    monkeypatch.setattr(blocks, "IMAGES_AHEAD", count)
+    monkeypatch.setattr(blocks, "MOST_BYTES_AHEAD", 4 * photo_bytes)
     monkeypatch.setattr(refiner, "MOST_BYTES_WAITING", 6 * photo_bytes)
     settings = RefineSettings(passes=passes, batch_size=1024)
     model = refiner.Refiner([Network(Agreeing(), ModelConfig())] * passes, settings)

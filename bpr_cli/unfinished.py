@@ -21,6 +21,7 @@ from bpr_cli.locks import LOCK, holding
 
 MADE_FROM = "made_from.json"
 SUFFIX = ".unfinished"
+LEAST_HASH = 32  # characters; what is as long tells people nothing
 
 
 class Unfinished:
@@ -103,16 +104,16 @@ def _differences(before: Any, now: Mapping[str, Any]) -> list[str]:
     if not isinstance(before, dict):
         return ["what it was made from is not recorded"]
     return [
-        f"{name} {_short(before.get(name))} -> {_short(now.get(name))}"
+        _difference(name, before.get(name), now.get(name))
         for name in dict.fromkeys([*now, *before])
         if before.get(name) != now.get(name)
     ]
 
 
-def _short(value: Any) -> str:
-    """A value as a message shows it: hashes are cut."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _difference(name: str, before: Any, after: Any) -> str:
+    if any(isinstance(value, str) and len(value) >= LEAST_HASH for value in (before, after)):
+        return f"{name} has changed"
+    return f"{name} {json.dumps(before)} -> {json.dumps(after)}"
 
 
 def _checksum(line: str) -> str:

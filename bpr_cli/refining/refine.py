@@ -232,7 +232,7 @@ def _unfinished(
         return nullcontext()
     made_from = {
         "version": __version__,
-        **{f"input {number} ({path.name})": fingerprint(path).sha256 for number, path in enumerate(inputs, 1)},
+        **{name: fingerprint(path).sha256 for name, path in zip(("input", "image info"), inputs, strict=False)},
         **{f"model of pass {number}": key for number, key in enumerate(keys, 1)},
         "engine": work.refiner.engine,
         **asdict(work.refiner.settings),

@@ -17,10 +17,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from safetensors.torch import load_file
@@ -34,12 +36,15 @@ SEQUENCES = ("blackswan_00012.jpg", "car-roundabout_00012.jpg", "goat_00018.jpg"
 TOKEN = "BPR_TRIAL"  # environment variable by which an attempt's processes are known
 GRACE = 15.0  # seconds in which the workers of a process that is gone must be gone too
 LIMIT = 600.0  # seconds that a command may take
+PIECES, SIDE = 600, 96  # photos cut from those of the example, and their side in pixels
 POLL = 0.002  # seconds between looks at what a command has written
 
 _DETECTIONS = ("in/results.json", "--images", "in/photos")
+_MANY = ("in/many.json", "--images", "in/many")
 _EXACT = ("--engine", "openvino", "--precision", "fp32")
 COMMANDS = {
     "refine": ("refine", *_DETECTIONS, "-o", "out/refined.json", "--speed", "fast", "-q"),
+    "refine of several blocks": ("refine", *_MANY, "-o", "out/many.json", "--speed", "fast", "-q"),
     "refine of masks": (
         *("refine", "in/photos/17.jpg", "--mask", "in/first.png", "--mask", "in/second.png"),
         *("-o", "out/masks", "--speed", "fast", "-q"),
@@ -92,13 +97,42 @@ class Figures:
 
 
 def make_inputs(folder: Path) -> None:
-    """Three photos of the bundled example with objects and detections, two masks of one of them, and shards of all."""
+    """Three photos of the bundled example with objects and detections, masks of one, pieces of all, and shards."""
     _write_photos(folder)
+    _write_many(folder)
     with tempfile.TemporaryDirectory(prefix="shards-", dir=folder.parent) as name:
         attempt = Attempt(Path(name, "run"), folder)
         if attempt.run(COMMANDS["extract"]) != 0:
             raise RuntimeError(f"extract fails: {attempt.said}")
         shutil.copytree(attempt.folder / "out/shards", folder / "shards")
+
+
+def _write_many(folder: Path) -> None:
+    """Pieces of the photos, more than two blocks of `refining.blocks`, each with a part of an object and its mask."""
+    truth, detections = (json.loads((folder / f"{name}.json").read_text()) for name in ("gt", "results"))
+    records = {kind: [] for kind in ("annotations", "detections")}
+    rng = random.Random(0)
+    (folder / "many").mkdir()
+    numbers = range(1, PIECES + 1)
+    for number, source in zip(numbers, cycle(truth["annotations"]), strict=False):
+        photo = cv2.imread(str(folder / "photos" / f"{source['image_id']}.jpg"))
+        x, y, width, height = (int(value) for value in source["bbox"])
+        x1 = min(max(0, x + rng.randrange(width) - SIDE // 2), photo.shape[1] - SIDE)
+        y1 = min(max(0, y + rng.randrange(height) - SIDE // 2), photo.shape[0] - SIDE)
+        here = slice(y1, y1 + SIDE), slice(x1, x1 + SIDE)
+        cv2.imwrite(str(folder / "many" / f"{number}.png"), photo[here])
+        found = next(item for item in detections if item["image_id"] == source["image_id"])
+        for kind, item in (("annotations", source), ("detections", found)):
+            mask_HW = np.asfortranarray(coco_mask.decode(item["segmentation"])[here])
+            coded = coco_mask.encode(mask_HW)
+            record = {"image_id": number, "category_id": item["category_id"], "iscrowd": 0, "id": number}
+            record |= {"segmentation": {**coded, "counts": coded["counts"].decode()}, "area": int(mask_HW.sum())}
+            record |= {"bbox": coco_mask.toBbox(coded).tolist(), "score": 0.9}
+            records[kind].append(record)
+    images = [{"id": number, "file_name": f"{number}.png", "height": SIDE, "width": SIDE} for number in numbers]
+    truth |= {"images": images, "annotations": records["annotations"]}
+    (folder / "many-gt.json").write_text(json.dumps(truth))
+    (folder / "many.json").write_text(json.dumps(records["detections"]))
 
 
 def _write_photos(folder: Path) -> None:

@@ -38,6 +38,16 @@ if __name__ == "__main__":
     main()
 """
 
+# Python's own helper of spawned processes, started by the first of their queues, unblocks what it blocks for itself.
+FIRST_QUEUE = """
+import multiprocessing, signal
+from bpr_cli.processes import ENDING_SIGNALS, signals_held
+with signals_held():
+    multiprocessing.get_context("spawn").Queue()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(ENDING_SIGNALS)
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+"""
+
 
 @pytest.fixture
 def start():
@@ -119,6 +129,11 @@ def test_an_extraction_that_is_ended_leaves_no_process_and_the_next_run_ends_the
             assert not list(out.glob(".*")), sent
     assert subprocess.run(list(map(str, [*arguments, out])), check=True, stdout=subprocess.DEVNULL).returncode == 0
     assert contents(out) == whole
+
+
+@posix
+def test_signals_stay_held_when_the_first_worker_is_started():
+    subprocess.run([sys.executable, "-c", FIRST_QUEUE], check=True)
 
 
 @posix

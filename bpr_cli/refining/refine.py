@@ -33,6 +33,7 @@ from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_SPEED, NameOrPath, choose_settings
 from bpr_cli.refining.watch import Watch
+from bpr_cli.stores.staging import with_stores
 from bpr_cli.unfinished import Unfinished
 
 # Folders of images of their own, beside which no photos are looked for.
@@ -60,6 +61,7 @@ class RefineSummary:
     engine: str
 
 
+@with_stores(inputs=("input", "image_info", "masks"), photos=("images",), outputs=("output", "report", "json_file"))
 def refine(
     input: PathLike,
     output: PathLike,

@@ -22,6 +22,7 @@ from bpr_cli.masks import is_same
 from bpr_cli.notices import collected_warnings
 from bpr_cli.refining.exclusive import Contest, settled
 from bpr_cli.refining.looks import Look, Refined
+from bpr_cli.refining.photos import photo_state
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.stream import map_ahead
 from bpr_cli.refining.watch import BlockWatch
@@ -98,15 +99,8 @@ def split_into_blocks(entries: Sequence[ImageInstances]) -> Iterator[list[ImageI
 
 
 def photo_states(entries: Sequence[ImageInstances], paths: Mapping[int | str, Path]) -> list[list[int]]:
-    """Size and time of change (ns) of each image's photo; nothing of one that is gone, which reading it will say."""
-    states = []
-    for entry in entries:
-        try:
-            found = paths[entry.image.id].stat()
-            states.append([found.st_size, found.st_mtime_ns])
-        except OSError:
-            states.append([])
-    return states
+    """The state of each image's photo."""
+    return [photo_state(paths[entry.image.id]) for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)

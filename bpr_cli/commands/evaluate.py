@@ -138,7 +138,7 @@ def evaluate(
     [bold]bpr evaluate[/] refined.json --gt gt.json --baseline input.json --report report/ --images photos/
     """
     from bpr_cli.evaluation.conditions import failures, parse_conditions
-    from bpr_cli.evaluation.evaluate import evaluate_inputs
+    from bpr_cli.evaluation.evaluate import evaluate_inputs, unfinished_evaluation
     from bpr_cli.evaluation.evaluation_settings import EvaluationSettings, parse_distances
     from bpr_cli.evaluation.reading import read_inputs
     from bpr_cli.formats.images import PhotoReader
@@ -165,11 +165,12 @@ def evaluate(
             max_pixels=max_pixels,
             skip_bad=skip_bad,
         )
-        evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
-        if json_file is not None:
-            write_json(evaluation, json_file)
-        if report is not None:
-            page = write_report(evaluation, inputs, report, images=images, reader=reader, quiet=quiet)
+        with unfinished_evaluation(inputs, settings, json_file) as unfinished:
+            evaluation = evaluate_inputs(inputs, settings, unfinished=unfinished, quiet=quiet)
+            if json_file is not None:
+                write_json(evaluation, json_file)
+            if report is not None:
+                page = write_report(evaluation, inputs, report, images=images, reader=reader, quiet=quiet)
     print_notices(warned)
     _print_tables(evaluation, per_category=per_category)
     print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)

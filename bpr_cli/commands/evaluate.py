@@ -196,7 +196,7 @@ def _evaluate(
     **options: bool,
 ) -> tuple[Evaluation, Sequence[str]]:
     """The evaluation, its files written, and what could not be used."""
-    from bpr_cli.evaluation.evaluate import evaluate_inputs
+    from bpr_cli.evaluation.evaluate import evaluate_inputs, unfinished_evaluation
     from bpr_cli.evaluation.reading import read_inputs
     from bpr_cli.formats.images import PhotoReader
     from bpr_cli.report.figures_json import write_json
@@ -210,11 +210,12 @@ def _evaluate(
     sources = [as_path(path, "an input") for path in (results, gt, baseline, image_info) if path is not None]
     check_outputs(figures, page, sources, photos)
     inputs = read_inputs(results, gt, baseline, images=photos, image_info=image_info, max_pixels=max_pixels, **options)
-    evaluation = evaluate_inputs(inputs, settings, quiet=quiet)
-    if figures is not None:
-        write_json(evaluation, figures)
-    if page is not None:
-        write_report(evaluation, inputs, page, images=photos, reader=reader, quiet=quiet)
+    with unfinished_evaluation(inputs, settings, figures) as unfinished:
+        evaluation = evaluate_inputs(inputs, settings, unfinished=unfinished, quiet=quiet)
+        if figures is not None:
+            write_json(evaluation, figures)
+        if page is not None:
+            write_report(evaluation, inputs, page, images=photos, reader=reader, quiet=quiet)
     return evaluation, inputs.unusable
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -10,32 +11,68 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
-from bpr_cli.evaluation.boundary import boundary_iou
-from bpr_cli.evaluation.matching import THRESHOLDS, CodedInstance
-from bpr_cli.evaluation.rules import Rules, counted_detections
-from bpr_cli.formats.rle import RLE, decode_rle, encode_rle
-from bpr_cli.masks import Mask
+from bpr_cli.evaluation.rules import Rules
+
+
+class CountedObject(NamedTuple):
+    """An object as average precision takes it; see `CodedInstance`."""
+
+    category_id: int
+    area: float
+    iscrowd: bool
+    is_ignored: bool
+
+
+class CountedDetection(NamedTuple):
+    """A detection as average precision takes it; see `CodedInstance`."""
+
+    category_id: int
+    area: float
+    score: float
+
+
+class Overlap(NamedTuple):
+    """A detection and an object of its class that match at the lowest threshold, or may.
+
+    Attributes:
+        detection, truth: their positions in the image's lists.
+        iou: of the masks; with a crowd the share of the detection inside it.
+        boundary_iou: min(mask IoU, Boundary IoU); with a crowd the same share.
+    """
+
+    detection: int
+    truth: int
+    iou: float
+    boundary_iou: float
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedImage:
-    """An image of the ground truth with everything that the rules compare on it.
+    """An image of the ground truth with everything that the rules compare on it; no pixels.
 
     Attributes:
+        truths: its objects.
+        detections: those that count.
+        overlaps: all pairs whose mask IoU reaches the lowest of `THRESHOLDS`; others cannot match.
         negative: LVIS: classes known to be absent.
         not_exhaustive: LVIS: classes of which not every object is annotated.
     """
 
-    height: int
-    width: int
-    truths: Sequence[CodedInstance]
-    detections: Sequence[CodedInstance]
+    truths: Sequence[CountedObject]
+    detections: Sequence[CountedDetection]
+    overlaps: Sequence[Overlap]
     negative: Sequence[int] = ()
     not_exhaustive: Sequence[int] = ()
 
 
 class _Counting(COCOeval_faster):
-    """Counts with mask IoU as overlap."""
+    """The library's counting, with overlaps that were measured before."""
+
+    def __init__(self, overlaps: Mapping[tuple[int, int], Sequence[tuple[int, int, float]]], *arguments: Any) -> None:
+        truth, found, lvis_style = arguments
+        super().__init__(truth, found, iouType="segm", lvis_style=lvis_style, print_function=_silent)
+        self.params.compute_rle = False  # no masks are looked at
+        self._overlaps = overlaps
 
     def _prepare(self) -> None:
         super()._prepare()
@@ -43,40 +80,17 @@ class _Counting(COCOeval_faster):
         for truth in self.cocoGt.anns.values():
             truth["ignore"] = truth["is_ignored"]
 
-
-class _BoundaryCounting(_Counting):
-    """Counts with min(mask IoU, Boundary IoU) as overlap.
-
-    The library can do that itself, but decodes and erodes every mask on its full frame. Here Boundary IoU is taken
-    on crops, and only of pairs whose mask IoU reaches the lowest threshold: the others cannot match anyway.
-    """
-
-    def __init__(self, ratio: float, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._ratio = ratio
-
     def computeIoU(self, imgId: int, catId: int) -> Any:  # noqa: N802 - the library's name
-        ious_DT = super().computeIoU(imgId, catId)
-        if len(ious_DT) == 0:
-            return ious_DT
         truths = self.gt_dataset.get_instances([imgId], [catId], True)[0][0]
         found = self.dt_dataset.get_instances([imgId], [catId], True)[0][0]
-        order = np.argsort([-each["score"] for each in found], kind="mergesort")[: len(ious_DT)].tolist()
-        crowds_T = np.array([each["iscrowd"] for each in truths], bool)
-        candidates_DT = (ious_DT >= THRESHOLDS[0]) & ~crowds_T
-        for column in np.flatnonzero(candidates_DT.any(axis=0)).tolist():
-            truth = decode_rle(truths[column]["segmentation"])
-            for row in np.flatnonzero(candidates_DT[:, column]).tolist():
-                overlap = boundary_iou(decode_rle(found[order[row]]["segmentation"]), truth, self._ratio)
-                ious_DT[row, column] = min(ious_DT[row, column], overlap)
+        order = np.argsort([-each["score"] for each in found], kind="mergesort")[: self.params.maxDets[-1]].tolist()
+        rows = {found[place]["position"]: row for row, place in enumerate(order)}
+        columns = {each["position"]: column for column, each in enumerate(truths)}
+        ious_DT = np.zeros((len(rows), len(columns)))
+        for detection, truth, iou in self._overlaps.get((imgId, catId), ()):
+            if detection in rows:
+                ious_DT[rows[detection], columns[truth]] = iou
         return ious_DT
-
-
-class _Annotation(NamedTuple):
-    """An instance and the mask that the library is given for it."""
-
-    item: CodedInstance
-    rle: RLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +113,7 @@ class Precision:
 
 
 def average_precision(
-    images: Sequence[EvaluatedImage],
-    rules: Rules,
-    kind: Literal["segm", "boundary"] = "segm",
-    boundary_ratio: float = 0.02,
+    images: Sequence[EvaluatedImage], rules: Rules, kind: Literal["segm", "boundary"] = "segm"
 ) -> Precision:
     """AP over IoU .50:.05:.95.
 
@@ -113,18 +124,16 @@ def average_precision(
         images: all images of the ground truth, those without detections or objects too, by `evaluation_order`.
         rules: COCO's or LVIS's.
         kind: "segm" compares masks, "boundary" takes min(mask IoU, Boundary IoU) (Cheng et al., CVPR 2021).
-        boundary_ratio: width of the boundary band as a share of the image diagonal.
     """
+    overlaps: defaultdict[tuple[int, int], list[tuple[int, int, float]]] = defaultdict(list)
+    for number, image in enumerate(images, start=1):
+        for each in image.overlaps:
+            iou = each.iou if kind == "segm" else each.boundary_iou
+            overlaps[number, image.truths[each.truth].category_id].append((each.detection, each.truth, iou))
     # The library writes into the records it is given, so they are made afresh each time.
-    silent = {"print_function": _silent}
-    objects = [[_Annotation(item, item.rle) for item in image.truths] for image in images]
-    truth = COCO(_dataset(objects, images, rules), **silent)
-    found = COCO(_dataset([_compared(image, rules) for image in images], images, rules), **silent)
-    options = {"iouType": "segm", "lvis_style": rules.is_lvis, **silent}
-    if kind == "segm":
-        counting = _Counting(truth, found, **options)
-    else:
-        counting = _BoundaryCounting(boundary_ratio, truth, found, **options)
+    truth = COCO(_dataset([_objects(image) for image in images], images, rules), print_function=_silent)
+    found = COCO(_dataset([_detections(image) for image in images], images, rules), print_function=_silent)
+    counting = _Counting(overlaps, truth, found, rules.is_lvis)
     if rules.is_lvis:
         counting.params.maxDets = [rules.limit]
     counting.run()
@@ -148,46 +157,37 @@ def average_precision(
     return Precision(**common, **recalls, by_category=by_category)
 
 
-def _compared(image: EvaluatedImage, rules: Rules) -> list[_Annotation]:
-    """The image's detections that count, as annotations.
+def _objects(image: EvaluatedImage) -> list[dict[str, Any]]:
+    return [
+        {
+            "category_id": item.category_id,
+            "area": item.area,
+            "iscrowd": int(item.iscrowd),
+            "is_ignored": int(item.is_ignored),
+        }
+        for item in image.truths
+    ]
 
-    No mask is looked at where the image has no object of the detection's class, so it is left out there: with most
-    of a detector's results that saves the work of decoding, and changes nothing (size and score are kept).
-    """
-    detections = [image.detections[position] for position in counted_detections(image.detections, rules)]
-    present = {item.instance.category_id for item in image.truths}
-    if rules.is_lvis:  # the library leaves these out too, but fails on an image that has no others
-        known = present.union(image.negative)
-        detections = [item for item in detections if item.instance.category_id in known]
-    nothing = encode_rle(Mask(np.zeros((0, 0), np.uint8), 0, 0, image.height, image.width))
-    return [_Annotation(item, item.rle if item.instance.category_id in present else nothing) for item in detections]
+
+def _detections(image: EvaluatedImage) -> list[dict[str, Any]]:
+    return [
+        {"category_id": item.category_id, "area": item.area, "iscrowd": 0, "score": item.score}
+        for item in image.detections
+    ]
 
 
 def _dataset(
-    instances: Sequence[Sequence[_Annotation]], images: Sequence[EvaluatedImage], rules: Rules
+    records: Sequence[Sequence[dict[str, Any]]], images: Sequence[EvaluatedImage], rules: Rules
 ) -> dict[str, Any]:
     """A COCO dataset; ids are numbers from 1, as image ids may be strings and 0 means "no match"."""
     annotations: list[dict[str, Any]] = []
-    for number, on_image in enumerate(instances, start=1):
-        for item, rle in on_image:
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": number,
-                    "category_id": item.instance.category_id,
-                    "segmentation": rle,
-                    "area": item.area,
-                    "iscrowd": int(item.instance.iscrowd),
-                    "is_ignored": int(item.is_ignored),
-                    "score": item.instance.score,
-                }
-            )
+    for number, on_image in enumerate(records, start=1):
+        for position, record in enumerate(on_image):
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "position": position, **record})
     return {
         "images": [
             {
                 "id": number,
-                "height": image.height,
-                "width": image.width,
                 "neg_category_ids": list(image.negative),
                 "not_exhaustive_category_ids": list(image.not_exhaustive),
             }

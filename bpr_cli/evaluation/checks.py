@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from bpr_cli.errors import InputError
@@ -149,8 +150,8 @@ def is_same_detection(before: Instance, after: Instance) -> bool:
     return before.score is None or after.score is None or abs(before.score - after.score) <= SCORE_TOLERANCE
 
 
-def frame_size(entry: ImageInstances, truth: Results) -> tuple[int, int]:
-    """Height and width of a ground-truth image, from its record or an RLE on it."""
+def frame_size(entry: ImageInstances, truth: Path) -> tuple[int, int]:
+    """Height and width of an image of the ground truth `truth`, from its record or an RLE on it; else InputError."""
     if entry.image.height and entry.image.width:
         return entry.image.height, entry.image.width
     for instance in entry.instances:
@@ -158,7 +159,7 @@ def frame_size(entry: ImageInstances, truth: Results) -> tuple[int, int]:
             return size
     raise InputError(
         "the image has no height and width",
-        file=truth.path,
+        file=truth,
         image_id=entry.image.id,
         remedy="Add both to its record in the ground truth",
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bpr_cli.evaluation.average_precision import EvaluatedImage
+from bpr_cli.evaluation.average_precision import CountedDetection, CountedObject, EvaluatedImage, Overlap
 from bpr_cli.evaluation.boundary import boundary_iou, contour_f_score
 from bpr_cli.evaluation.checks import FEDERATED
+from bpr_cli.evaluation.comparisons import BoundOnImage, FileOnImage, ImageComparison
 from bpr_cli.evaluation.figures import ImageId, InstanceChange, MaskScores, ObjectScores, printable
 from bpr_cli.evaluation.matching import (
+    THRESHOLDS,
     CodedInstance,
     best_detections,
     best_truths,
@@ -46,45 +48,15 @@ class CompareSettings:
     group_by: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class FileOnImage:
-    """What one file has on one image.
-
-    Attributes:
-        evaluated: its detections and the objects, for AP.
-        contours: (class, position of the IoU threshold, F-score) of each true positive.
-    """
-
-    evaluated: EvaluatedImage
-    contours: Sequence[tuple[int, int, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class BoundOnImage:
-    """One upper bound on one image: its detections for AP, and the scores of each object's best one."""
-
-    evaluated: EvaluatedImage
-    scores: Sequence[MaskScores]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageComparison:
-    """What one image adds to an evaluation; RLE, no pixels."""
-
-    after: FileOnImage
-    before: FileOnImage | None
-    objects: Sequence[ObjectScores]
-    changes: Sequence[InstanceChange]
-    bounds: Sequence[BoundOnImage]
-
-
 class _Instances:
     """One image's instances as RLE, and as masks where somebody asks."""
 
-    def __init__(self, coded: Sequence[CodedInstance], height: int, width: int) -> None:
+    def __init__(
+        self, coded: Sequence[CodedInstance], height: int, width: int, masks: Mapping[int, Mask] | None = None
+    ) -> None:
         self.height, self.width = height, width
         self.coded = coded
-        self._masks: dict[int, Mask] = {}
+        self._masks = dict(masks or {})
 
     def mask(self, position: int) -> Mask:
         if position not in self._masks:
@@ -191,17 +163,35 @@ def _on_image(
             if pair not in f_scores:
                 f_scores[pair] = contour_f_score(found.mask(pair[0]), true.mask(pair[1]), settings.tolerance)
             contours.append((true.coded[match.truth].instance.category_id or 0, step, f_scores[pair]))
-    return FileOnImage(_evaluated(image, found, true, settings.rules), contours)
+    return FileOnImage(_evaluated(image, found, true, ious_DT, settings), contours)
 
 
-def _evaluated(image: ImageRecord, found: _Instances, true: _Instances, rules: Rules) -> EvaluatedImage:
-    return EvaluatedImage(
-        true.height,
-        true.width,
-        true.coded,
-        found.coded,
-        *((image.fields.get(name) or () for name in FEDERATED) if rules.is_lvis else ()),
+def _evaluated(
+    image: ImageRecord, found: _Instances, true: _Instances, ious_DT: NDArray[np.float64], settings: CompareSettings
+) -> EvaluatedImage:
+    """What counts for average precision, with all overlaps that can match."""
+    truths = [
+        CountedObject(item.instance.category_id or 0, item.area, item.instance.iscrowd, item.is_ignored)
+        for item in true.coded
+    ]
+    counted = counted_detections(found.coded, settings.rules)
+    negative, not_exhaustive = (
+        (image.fields.get(name) or () for name in FEDERATED) if settings.rules.is_lvis else ((), ())
     )
+    if settings.rules.is_lvis:  # the library leaves others out too, but fails on an image that has no others
+        known = {truth.category_id for truth in truths}.union(negative)
+        counted = [position for position in counted if found.coded[position].instance.category_id in known]
+    detections = [
+        CountedDetection(item.instance.category_id or 0, item.area, item.instance.score or 0.0)
+        for item in (found.coded[position] for position in counted)
+    ]
+    overlaps = []
+    for row, truth in np.argwhere(ious_DT[counted] >= THRESHOLDS[0]).tolist():
+        iou = boundary = float(ious_DT[counted[row], truth])
+        if not truths[truth].iscrowd:
+            boundary = min(iou, boundary_iou(found.mask(counted[row]), true.mask(truth), settings.boundary_ratio))
+        overlaps.append(Overlap(row, truth, iou, boundary))
+    return EvaluatedImage(truths, detections, overlaps, negative, not_exhaustive)
 
 
 def _bound(
@@ -214,23 +204,21 @@ def _bound(
 ) -> BoundOnImage:
     """The detections with the pixels near their boundary taken from the object of their class they overlap most."""
     coded = list(found.coded)
-    mixed: dict[int, Mask] = {}
+    masks: dict[int, Mask] = {}
     for match in best_truths(ious_DT):
         mask = true_near_boundary(found.mask(match.detection), true.mask(match.truth), radius)
-        mixed[match.detection] = mask
+        masks[match.detection] = mask
         rle = encode_rle(mask)
         coded[match.detection] = replace(coded[match.detection], rle=rle, area=mask_area(rle))
-    scores = [_compared(mixed[match.detection], true.mask(match.truth), settings) for match in best_detections(ious_DT)]
-    return BoundOnImage(replace(_evaluated(image, found, true, settings.rules), detections=coded), scores)
+    mixed = _Instances(coded, found.height, found.width, masks)
+    scores = [_scores(mixed, match.detection, true, match.truth, settings) for match in best_detections(ious_DT)]
+    return BoundOnImage(_evaluated(image, mixed, true, same_class_ious(coded, true.coded), settings), scores)
 
 
 def _scores(found: _Instances, detection: int, true: _Instances, truth: int, settings: CompareSettings) -> MaskScores:
-    return _compared(found.mask(detection), true.mask(truth), settings)
-
-
-def _compared(mask: Mask, truth: Mask, settings: CompareSettings) -> MaskScores:
+    mask, object_mask = found.mask(detection), true.mask(truth)
     return MaskScores(
-        intersection_over_union(mask, truth),
-        boundary_iou(mask, truth, settings.boundary_ratio),
-        contour_f_score(mask, truth, settings.tolerance),
+        intersection_over_union(mask, object_mask),
+        boundary_iou(mask, object_mask, settings.boundary_ratio),
+        contour_f_score(mask, object_mask, settings.tolerance),
     )

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from bpr_cli import __version__
 from bpr_cli.errors import checked_settings
 from bpr_cli.evaluation.average_f import ContourTally
 from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, average_precision
-from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth, frame_size
+from bpr_cli.evaluation.blocks import BlockComparer, ComparedBlock, ImageToCompare, block_sources, split_into_blocks
+from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth
 from bpr_cli.evaluation.cityscapes_official import official_precision
-from bpr_cli.evaluation.compare import BoundOnImage, CompareSettings, FileOnImage, ImageComparison, compare_image
+from bpr_cli.evaluation.compare import CompareSettings
+from bpr_cli.evaluation.comparisons import BoundOnImage, FileOnImage, ImageComparison
 from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.figures import (
     CategoryFigures,
@@ -32,12 +37,14 @@ from bpr_cli.evaluation.figures import (
 from bpr_cli.evaluation.matching import THRESHOLDS
 from bpr_cli.evaluation.reading import EvaluationInputs, read_inputs
 from bpr_cli.evaluation.rules import Rules, evaluation_order
-from bpr_cli.files import PathLike
+from bpr_cli.files import PathLike, fingerprint
 from bpr_cli.formats import cityscapes
 from bpr_cli.formats.records import Instance, Results
 from bpr_cli.limits import MAX_PIXELS
+from bpr_cli.notices import warn_of_input
 from bpr_cli.progress import progress_bar
 from bpr_cli.stores.staging import with_stores
+from bpr_cli.unfinished import Unfinished
 
 BAND = 0.02  # Boundary IoU's band on COCO and LVIS, as a share of the image diagonal (Cheng et al., CVPR 2021)
 CITYSCAPES_BAND = 0.005  # the same on Cityscapes
@@ -85,9 +92,17 @@ def evaluate(
 
 
 def evaluate_inputs(
-    inputs: EvaluationInputs, settings: EvaluationSettings | None = None, *, quiet: bool = False
+    inputs: EvaluationInputs,
+    settings: EvaluationSettings | None = None,
+    *,
+    unfinished: Unfinished | None = None,
+    quiet: bool = False,
 ) -> Evaluation:
-    """The same for files that were read already; see `evaluate`."""
+    """The same for files that were read already; see `evaluate`.
+
+    Args:
+        unfinished: keeps blocks of images (`unfinished_evaluation`).
+    """
     settings = checked_settings(settings, EvaluationSettings)
     after, truth, before = inputs.results, inputs.gt, inputs.baseline
     categories = check_truth(truth, settings.group_by)
@@ -101,11 +116,11 @@ def evaluate_inputs(
     ratio = usual if settings.boundary_ratio is None else settings.boundary_ratio
     comparing = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by)
 
-    comparisons = _compare(truth, after, before, comparing, quiet)
+    comparisons = _compare(inputs, comparing, unfinished, quiet)
     objects = tuple(item for comparison in comparisons for item in comparison.objects)
     names = {category: printable(truth.categories.get(category, category)) for category in rules.categories}
     files = 2 if before else 1
-    with _AveragePrecisions(rules, ratio, files, bounds=len(comparing.radii), quiet=quiet) as precisions:
+    with _AveragePrecisions(rules, files, bounds=len(comparing.radii), quiet=quiet) as precisions:
         scored = precisions.score([item.after for item in comparisons], [item.after for item in objects], names)
         images_before = [item.before for item in comparisons if item.before is not None]
         before_scores = [item.before for item in objects if item.before is not None]
@@ -141,33 +156,67 @@ def _with_official(scored: Scored, results: Results, truth: Results) -> Scored:
     return replace(scored, figures=figures, cityscapes_classes=official.classes)
 
 
+def unfinished_evaluation(
+    inputs: EvaluationInputs, settings: EvaluationSettings, output: Path | None
+) -> AbstractContextManager[Unfinished | None]:
+    """Where finished blocks of images are kept, beside `output`; None without one, or where there is but one block.
+
+    Raises:
+        InputError: what is kept there was made from other inputs or settings (on entering).
+    """
+    if output is None or sum(1 for _ in split_into_blocks(_images(inputs))) < 2:
+        return nullcontext()
+    made_from = {
+        "version": __version__,
+        **{name: fingerprint(path).sha256 for name, path in inputs.files.items()},
+        **inputs.options,
+        **asdict(settings),
+        "upper_bounds": list(settings.upper_bounds),
+    }
+    return Unfinished(output, made_from)
+
+
+def _images(inputs: EvaluationInputs) -> list[ImageToCompare]:
+    """What lies on each image of the ground truth, in the order in which images are counted."""
+    after, before = _by_image(inputs.results), _by_image(inputs.baseline)
+    return [
+        ImageToCompare(
+            entry,
+            after.get(entry.image.id, ()),
+            None if inputs.baseline is None else before.get(entry.image.id, ()),
+            inputs.gt.path,
+        )
+        for entry in sorted(inputs.gt.images, key=lambda entry: evaluation_order(entry.image))
+    ]
+
+
 def _compare(
-    truth: Results, after: Results, before: Results | None, settings: CompareSettings, quiet: bool
+    inputs: EvaluationInputs, settings: CompareSettings, unfinished: Unfinished | None, quiet: bool
 ) -> list[ImageComparison]:
-    entries_after, entries_before = _by_image(after), _by_image(before)
-    comparisons = []
-    with progress_bar(len(truth.images), "compare masks", "image", quiet=quiet) as bar:
-        for entry in sorted(truth.images, key=lambda entry: evaluation_order(entry.image)):
-            image_id = entry.image.id
-            comparisons.append(
-                compare_image(
-                    entry.image,
-                    entry.instances,
-                    entries_after.get(image_id, ()),
-                    None if before is None else entries_before.get(image_id, ()),
-                    frame_size(entry, truth),
-                    settings,
-                )
-            )
-            bar.update()
+    """Each image's comparison; blocks that `unfinished` keeps are not compared again."""
+    work, images = BlockComparer(settings), _images(inputs)
+    comparisons: list[ImageComparison] = []
+    with progress_bar(len(images), "compare masks", "image", quiet=quiet) as bar:
+        for number, block in enumerate(split_into_blocks(images)):
+            kept = None if unfinished is None else unfinished.read(number)
+            if kept is not None and kept["sources"] == block_sources(block):
+                compared = ComparedBlock.from_json(kept)
+                bar.update(len(block))
+            else:
+                compared = work(block, bar.update)
+                if unfinished is not None:
+                    unfinished.write(number, compared.as_json())
+            comparisons += compared.images
+            for text, file in compared.notices:
+                warn_of_input(text, file)
     return comparisons
 
 
 class _AveragePrecisions:
     """Counts AP and Boundary AP of several files, with one progress bar over all of them."""
 
-    def __init__(self, rules: Rules, ratio: float, files: int, bounds: int, quiet: bool) -> None:
-        self._rules, self._ratio = rules, ratio
+    def __init__(self, rules: Rules, files: int, bounds: int, quiet: bool) -> None:
+        self._rules = rules
         self._bar = progress_bar(2 * (files + bounds), "average precision", "run", quiet=quiet)
 
     def __enter__(self) -> _AveragePrecisions:
@@ -183,8 +232,8 @@ class _AveragePrecisions:
         counts = dict.fromkeys(names, 0)
         for image in images:
             for item in image.evaluated.truths:
-                if not item.is_ignored and item.instance.category_id is not None:
-                    counts[item.instance.category_id] += 1
+                if not item.is_ignored:
+                    counts[item.category_id] += 1
         tally = ContourTally(len(THRESHOLDS))
         for image in images:
             for category, step, f_score in image.contours:
@@ -214,7 +263,7 @@ class _AveragePrecisions:
     def _mask_and_boundary(self, images: Sequence[EvaluatedImage]) -> tuple[Precision, Precision]:
         masks = average_precision(images, self._rules)
         self._bar.update()
-        boundaries = average_precision(images, self._rules, "boundary", self._ratio)
+        boundaries = average_precision(images, self._rules, "boundary")
         self._bar.update()
         return masks, boundaries
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
@@ -26,12 +27,16 @@ class EvaluationInputs:
         baseline: None where there is none.
         unusable: a line for each mask that could not be used: detections count as such without a pixel, objects do
             not count.
+        files: what they were read from, by name.
+        options: how they were read, as far as that changes what they say.
     """
 
     results: Results
     gt: Results
     baseline: Results | None
     unusable: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+    options: Mapping[str, bool] = field(default_factory=dict)
 
 
 def read_inputs(
@@ -66,7 +71,7 @@ def read_inputs(
     for entry in truth.images:
         for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
             check_pixels(height, width, max_pixels, truth.path, entry.image.id)
-    info = None if image_info is None else as_path(image_info, "image_info")
+    info = None if image_info is None else coco.read_image_info(as_path(image_info, "image_info"))
     unusable = list(truth.skipped.lines)
     if skip_bad:
         truth, lines = usable_objects(truth)
@@ -88,4 +93,7 @@ def read_inputs(
 
     found = detections(as_path(results, "results"))
     before = None if baseline is None else detections(as_path(baseline, "baseline"))
-    return EvaluationInputs(found, truth, before, tuple(unusable))
+    given = {"results": results, "ground truth": gt, "baseline": baseline, "image info": image_info}
+    files = {name: as_path(path, name) for name, path in given.items() if path is not None}
+    options = {"coco_classes": coco_classes, "skip_bad": skip_bad}
+    return EvaluationInputs(found, truth, before, tuple(unusable), files, options)

@@ -35,7 +35,7 @@ def usable_detections(results: Results, truth: Results, skip_bad: bool) -> tuple
     for entry in results.images:
         suspects = {i.index for i in entry.instances if skip_bad or is_without_polygons(i.segmentation)}
         if suspects and entry.image.id in entries:
-            size = frame_size(entries[entry.image.id], truth)
+            size = frame_size(entries[entry.image.id], truth.path)
             kept = [_with_usable_mask(i, size, lines) if i.index in suspects else i for i in entry.instances]
             entry = replace(entry, instances=tuple(kept))
         images.append(entry)
@@ -50,7 +50,7 @@ def usable_objects(truth: Results) -> tuple[Results, list[str]]:
         kept = []
         for instance in entry.instances:
             try:
-                compress_mask(instance, *frame_size(entry, truth))
+                compress_mask(instance, *frame_size(entry, truth.path))
             except InputError as error:
                 lines.append(str(error))
             else:

@@ -100,7 +100,7 @@ def split_into_blocks(entries: Sequence[ImageInstances]) -> Iterator[list[ImageI
 
 
 def photo_states(entries: Sequence[ImageInstances], paths: Mapping[int | str, Path]) -> list[list[int]]:
-    """State of each image's photo (`file_state`); nothing of one that is gone, which reading it will say."""
+    """The state of each image's photo."""
     return [file_state(paths[entry.image.id]) for entry in entries]
 
 

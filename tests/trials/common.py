@@ -71,6 +71,10 @@ COMMANDS = {
         *("evaluate", "in/results.json", "--gt", "in/gt.json", "--baseline", "in/results.json"),
         *("--images", "in/photos", "--report", "out/report", "--json", "out/figures.json", "-q"),
     ),
+    "evaluate of several blocks": (
+        *("evaluate", "in/many.json", "--gt", "in/many-gt.json", "--baseline", "in/many.json"),
+        *("--upper-bound", "1,2,3", "--json", "out/figures.json", "-q"),
+    ),
     "export": ("export", "--model", "davis-fast", "-o", "out/refiner.xml"),
 }
 

@@ -14,7 +14,7 @@ import typer
 
 from bpr_cli.commands.options import print_error, print_note
 from bpr_cli.processes import exit_code, ignore_signals
-from bpr_cli.stores.addresses import is_address
+from bpr_cli.stores.addresses import is_address, shown
 
 OUTPUTS = ("output", "report", "json_file", "json")  # parameters of commands that name what they write
 
@@ -46,6 +46,8 @@ def stating_what_is_left(command: Callable[..., None], left: Left | None = None)
 
 def kept_shards(parameters: Mapping[str, Any]) -> str:
     """What an interrupted extraction leaves."""
+    if is_address(parameters["output"]):
+        return f"finished shards are kept in {shown(parameters['output'])}; the same command goes on from there"
     output = Path(parameters["output"])
     count = len(list(output.glob("*.report.json")))
     if count == 0:

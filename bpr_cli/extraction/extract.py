@@ -17,6 +17,7 @@ from bpr_cli.extraction import manifest
 from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.extraction.image_patches import image_patches
 from bpr_cli.extraction.manifest import ShardReport
+from bpr_cli.extraction.places import LocalShards, StoreShards, place_of
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, refuse_folder, remove_leftover
 from bpr_cli.formats import panoptic, read_results
@@ -30,6 +31,7 @@ from bpr_cli.progress import progress_bar
 from bpr_cli.shards import SPLITS, Patch, write_shard
 from bpr_cli.stores.ahead import reading_ahead
 from bpr_cli.stores.folders import file_state, know_folders, known_folders
+from bpr_cli.stores.names import with_addresses
 from bpr_cli.stores.staging import with_stores
 
 
@@ -38,7 +40,8 @@ class ShardMaker:
     """Makes the shards of one extraction; travels to worker processes.
 
     Attributes:
-        images, out: folders of the photos and of the shards.
+        images: folder of the photos.
+        place: of the shards.
         settings: see `ExtractionSettings`.
         made_from: `manifest.digest` of settings and inputs.
         max_pixels: larger photos are refused.
@@ -46,7 +49,7 @@ class ShardMaker:
     """
 
     images: Path
-    out: Path
+    place: LocalShards | StoreShards
     settings: ExtractionSettings
     made_from: str
     max_pixels: int
@@ -54,15 +57,16 @@ class ShardMaker:
 
     def __call__(self, task: ShardTask) -> ShardReport:
         """Extract one shard's images; the shard's report beside it says that it is whole."""
+        tar = self.place.path / f"{task.name}.tar"
         counts: Counter[str] = Counter()
         skipped: list[str] = []
         photos = {_name(image.path, self.images): file_state(image.path) for image in task.images}
         with collected_warnings() as warned, reading_ahead([image.path for image in task.images]):
-            write_shard(self.out / f"{task.name}.tar", self._patches(task, counts, skipped))
-        size, sha256 = fingerprint(self.out / f"{task.name}.tar")
-        notices = [(warning.text, warning.file) for warning in warned]
+            write_shard(tar, self._patches(task, counts, skipped))
+        size, sha256 = fingerprint(tar)
+        notices = [(warning.text, with_addresses(warning.file)) for warning in warned]
         report = ShardReport(task.name, self.made_from, size, sha256, photos, dict(counts), skipped, notices)
-        manifest.write_report(self.out, report)
+        self.place.keep(report)
         return report
 
     def _patches(self, task: ShardTask, counts: Counter[str], skipped: list[str]) -> Iterator[Patch]:
@@ -91,7 +95,7 @@ class ShardMaker:
                 )
 
 
-@with_stores(inputs=("gt", "results"), photos=("images",), outputs=("out",))
+@with_stores(inputs=("gt", "results"), photos=("images",), filled=("out",))
 def extract(
     images: PathLike,
     gt: PathLike,
@@ -139,12 +143,13 @@ def extract(
     detections = [with_classes_of(found, truth) for found in read]
     ensure_folder(out)
     description = manifest.describe(settings, gt, results)
-    make = ShardMaker(images, out, settings, manifest.digest(description), max_pixels, skip_bad)
-    _check_restart(out, description, make.made_from)
+    place = place_of(out)
+    make = ShardMaker(images, place, settings, manifest.digest(description), max_pixels, skip_bad)
+    _check_restart(place, description, make.made_from)
     paths = ImageFinder(images).find_all([entry.image for entry in truth.images if entry.instances])
     tasks = plan_shards(truth, detections, paths, settings)
     reports = _finished(make, tasks)
-    manifest.write_manifest(out, {**description, "complete": False})
+    place.write_manifest({**description, "complete": False})
 
     waiting = [task for task in tasks if task.name not in reports]
     images_done = sum(len(task.images) for task in tasks if task.name in reports)
@@ -166,7 +171,7 @@ def extract(
     summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks], unread)}
     if not any(entry["patches"] for entry in summary["splits"].values()):
         raise _nothing_extracted(settings, gt, bool(results), summary["skipped"])
-    manifest.write_manifest(out, summary)
+    place.write_manifest(summary)
     return summary
 
 
@@ -184,21 +189,20 @@ def _run(
             yield futures[future], future.result()
 
 
-def _check_restart(out: Path, description: dict[str, Any], made_from: str) -> None:
+def _check_restart(place: LocalShards | StoreShards, description: dict[str, Any], made_from: str) -> None:
     """What is there must be the same extraction: finished shards of another would be mixed in."""
-    existing = manifest.read_any_manifest(out)
+    existing = manifest.read_any_manifest(place.path)
     if existing is None:
         # Without a manifest, or with one that a power cut emptied, the shards' own reports tell.
-        for tar in out.glob("*.tar"):
-            if tar.stat().st_size and manifest.finished_shard(out, tar.stem, made_from) is None:
-                raise InputError(
-                    f"there are shards without {manifest.NAME}", file=out, remedy="Choose an empty folder with -o"
-                )
+        if place.unlisted(made_from):
+            raise InputError(
+                f"there are shards without {manifest.NAME}", file=place.path, remedy="Choose an empty folder with -o"
+            )
         return
     if changed := manifest.differences(existing, description):
         raise InputError(
             f"the shards there were made from other inputs or settings ({'; '.join(changed)})",
-            file=out,
+            file=place.path,
             remedy="Choose another -o, or remove that folder",
         )
 
@@ -216,9 +220,9 @@ def _finished(make: ShardMaker, tasks: Sequence[ShardTask]) -> dict[str, ShardRe
     """Reports of the shards that are done; InputError if a folder is in a file's place or photos have changed."""
     reports = {}
     for task in tasks:
-        for path in (make.out / f"{task.name}.tar", manifest.report_path(make.out, task.name)):
+        for path in (make.place.path / f"{task.name}.tar", manifest.report_path(make.place.path, task.name)):
             refuse_folder(path)
-        report = manifest.finished_shard(make.out, task.name, make.made_from)
+        report = make.place.finished(task.name, make.made_from)
         if report is not None:
             make.check_photos(task, report)
             reports[task.name] = report

@@ -19,7 +19,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.extraction.extraction_settings import ExtractionSettings
 from bpr_cli.files import fingerprint, replacing
 
-NAME = "manifest.json"
+NAME, REPORT = "manifest.json", ".report.json"
 DECISIVE = ("patch_size", "padding", "scheme")  # settings that whoever uses the patches must know
 
 
@@ -165,7 +165,7 @@ def _check_shard(shard: Path, recorded: Mapping[str, Any] | None) -> None:
 
 def report_path(out: Path, name: str) -> Path:
     """Where the report of a shard lies."""
-    return out / f"{name}.report.json"
+    return out / f"{name}{REPORT}"
 
 
 def write_report(out: Path, report: ShardReport) -> None:
@@ -174,16 +174,23 @@ def write_report(out: Path, report: ShardReport) -> None:
         temporary.write_text(json.dumps(asdict(report)), encoding="utf-8")
 
 
-def finished_shard(out: Path, name: str, made_from: str) -> ShardReport | None:
-    """The report of a shard that is done; None if it is missing, broken, of another extraction, or not of this tar."""
+def read_report(out: Path, name: str, made_from: str) -> ShardReport | None:
+    """The report of a shard; None if it is missing, broken, or of another extraction."""
     try:
         report = ShardReport(**json.loads(report_path(out, name).read_bytes()))
-        if report.name != name or report.made_from != made_from or not _is_well_formed(report):
-            return None
-        tar = out / f"{name}.tar"
-        if tar.stat().st_size != report.size or fingerprint(tar) != (report.size, report.sha256):
-            return None
+        return report if report.name == name and report.made_from == made_from and _is_well_formed(report) else None
     except (OSError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def finished_shard(out: Path, name: str, made_from: str) -> ShardReport | None:
+    """The report of a shard that is done; None if there is none such, or it is not of this tar."""
+    report = read_report(out, name, made_from)
+    try:
+        tar = out / f"{name}.tar"
+        if report is None or tar.stat().st_size != report.size or fingerprint(tar) != (report.size, report.sha256):
+            return None
+    except OSError:
         return None
     return report
 

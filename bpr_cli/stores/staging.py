@@ -26,13 +26,20 @@ from bpr_cli.locks import LOCK, holding, temporary_folder
 from bpr_cli.stores import names
 from bpr_cli.stores.addresses import Address, is_address, parse_address
 from bpr_cli.stores.folders import stand_for, stand_no_more
-from bpr_cli.stores.transfers import check_writable, fetch, find_entry, list_below, put
+from bpr_cli.stores.transfers import THREADS, check_writable, fetch, find_entry, list_below, put
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-THREADS = 8  # that copy the files of a folder
 LAST = ("manifest.json", "index.html")  # files of a folder that name the others
+
+
+_OUTPUTS: dict[Path, Address] = {}  # of the calls that are under way
+
+
+def output_address(path: Path) -> Address | None:
+    """Where in a store an output goes that is made here; None for one that stays."""
+    return _OUTPUTS.get(path)
 
 
 def cache_folder() -> Path:
@@ -43,7 +50,11 @@ def cache_folder() -> Path:
 
 
 def with_stores(
-    *, inputs: Iterable[str] = (), photos: Iterable[str] = (), outputs: Iterable[str] = ()
+    *,
+    inputs: Iterable[str] = (),
+    photos: Iterable[str] = (),
+    outputs: Iterable[str] = (),
+    filled: Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function take addresses for some of its parameters; it gets local paths.
 
@@ -51,8 +62,14 @@ def with_stores(
         inputs: parameters of files and folders that it reads as a whole.
         photos: of folders of photos, or of one photo.
         outputs: of files and folders that it writes; they are put into the store when it has returned.
+        filled: of folders that it fills by itself, piece by piece, at their `output_address`.
     """
-    roles = [(Staging.input, inputs), (Staging.photos, photos), (Staging.output, outputs)]
+    roles = [
+        (Staging.input, inputs),
+        (Staging.photos, photos),
+        (Staging.output, outputs),
+        (Staging.filled, filled),
+    ]
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -93,7 +110,8 @@ class Staging:
     def __init__(self) -> None:
         self._stack = ExitStack()
         self._inputs: list[Address] = []
-        self._outputs: dict[Path, Address] = {}
+        self._outputs: dict[Path, Address] = {}  # put into their store at the end
+        self._filled: list[Path] = []
 
     def __enter__(self) -> Staging:
         self._cache = cache_folder()
@@ -108,7 +126,7 @@ class Staging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-        for path in self._outputs:
+        for path in (*self._outputs, *self._filled):
             if not any(other.name != LOCK for other in path.parent.iterdir()):
                 shutil.rmtree(path.parent, ignore_errors=True)
 
@@ -137,6 +155,18 @@ class Staging:
         Raises:
             InputError: another process makes it, or it surely cannot be put there.
         """
+        path = self._output_path(address)
+        self._outputs[path] = address
+        return path
+
+    def filled(self, address: Address) -> Path:
+        """A folder for pieces on their way to a store's; see `output`."""
+        path = self._output_path(address)
+        path.mkdir(exist_ok=True)
+        self._filled.append(path)
+        return path
+
+    def _output_path(self, address: Address) -> Path:
         check_writable(address)
         folder = self._cache / "outputs" / hashlib.sha256(address.url.rstrip("/").encode()).hexdigest()[:16]
         ensure_folder(folder)
@@ -145,7 +175,8 @@ class Staging:
         path = folder / address.name
         if address.names_a_folder:
             path.mkdir(exist_ok=True)
-        self._outputs[path] = address
+        _OUTPUTS[path] = address
+        self._stack.callback(_OUTPUTS.pop, path)
         self._know(path, address)
         return path
 
@@ -170,6 +201,8 @@ class Staging:
                 problem = f"{error.problem}; what was made is kept in {path}"
                 raise InputError(problem, file=error.file, remedy=error.remedy) from None
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in self._filled:
+            shutil.rmtree(path)
 
     def _copied_folder(self, address: Address) -> Path:
         path = self._named(address)

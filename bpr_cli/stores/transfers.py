@@ -16,6 +16,7 @@ from bpr_cli.stores.retrying import INSTALL, PACKAGES, CutOffError, with_retries
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 20  # seconds without an answer; what fsspec's configuration says goes before
 PIECE = 32 * BLOCK  # bytes asked for at once
+THREADS = 8  # that copy several objects: a store answers slowly, but many at a time
 TRIES_INSIDE = 2  # of s3fs itself, for each page of a listing
 
 
@@ -25,7 +26,7 @@ class Entry(NamedTuple):
     Attributes:
         address: of it.
         size: bytes; None where the store does not say.
-        changed: when, in ns; None where the store does not say.
+        changed: when, in ns, to the second; None where the store does not say.
     """
 
     address: Address
@@ -48,11 +49,11 @@ def find_entry(address: Address) -> Entry | None:
     return _entry(address, found) if found.get("type") == "file" else None
 
 
-def list_below(folder: Address) -> dict[str, Entry]:
+def list_below(folder: Address, *, may_be_empty: bool = False) -> dict[str, Entry]:
     """Name relative to the folder -> object, of all that lie below it; on the web, of all that its pages link to.
 
     Raises:
-        InputError: it cannot be listed, or is empty.
+        InputError: it cannot be listed, or is empty where it may not be.
     """
     if folder.is_signed:
         raise InputError(
@@ -67,7 +68,7 @@ def list_below(folder: Address) -> dict[str, Entry]:
         relative = address.url.removeprefix(root)
         if relative and relative != address.url and not relative.endswith("/") and "?" not in relative[-1:]:
             found[unquote(relative) if folder.is_on_the_web else relative] = _entry(address, info)
-    if not found:
+    if not found and not may_be_empty:
         raise InputError("there is no such folder, or nothing in it", file=str(folder), remedy="Check the address")
     return found
 
@@ -144,7 +145,7 @@ def _entry(address: Address, info: dict[str, Any]) -> Entry:
             changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
         except ValueError:
             changed = None
-    stamp = round(changed.timestamp() * 1e9) if isinstance(changed, datetime) else None
+    stamp = int(changed.timestamp()) * 10**9 if isinstance(changed, datetime) else None
     return Entry(address, info.get("size"), stamp)
 
 

@@ -224,8 +224,8 @@ def test_patches_are_the_same_from_parts_as_from_one_file(three_photos, folder, 
             patches[name] = {member.name: tar.extractfile(member).read() for member in members}
     assert patches["from one"] == patches["from parts"]
     assert patches["from one"]
-    write(folder / NAMES[2], read(folder / NAMES[2])[:1])
-    with pytest.raises(InputError, match=r"c\.jsonl has changed"):
+    write(folder / NAMES[0], read(folder / NAMES[0])[:1])
+    with pytest.raises(InputError, match=r"a\.json has changed"):
         extract(three_photos.images, three_photos.gt, tmp_path / "from parts", results=folder, quiet=True)
 
 

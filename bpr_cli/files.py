@@ -24,6 +24,7 @@ if sys.platform != "win32":
     import fcntl
 
 BLOCK = 1 << 20  # bytes read at once
+INPUT_ENDINGS = (".png", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".parquet")
 
 PathLike = str | os.PathLike[str]
 
@@ -140,7 +141,7 @@ def remove_leftover(path: Path) -> None:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Size and hash of a file, or of a folder's .png, .txt and .json files; hidden ones do not count.
+    """Size and hash of a file, or of a folder's files that inputs are made of; hidden ones do not count.
 
     Raises:
         OSError: it cannot be read.
@@ -149,7 +150,7 @@ def fingerprint(path: Path) -> Fingerprint:
         return _file_fingerprint(path)
     digest, size = hashlib.sha256(), 0
     for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in (".png", ".txt", ".json") and not file.name.startswith(".") and file.is_file():
+        if file.suffix.lower() in INPUT_ENDINGS and not file.name.startswith(".") and file.is_file():
             found = _file_fingerprint(file)
             size += found.size
             digest.update(f"{file.relative_to(path).as_posix()}\0{found.sha256}\n".encode(errors="surrogateescape"))

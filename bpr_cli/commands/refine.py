@@ -46,8 +46,9 @@ def refine(
     input: Annotated[
         str,
         typer.Argument(
-            help="COCO results, dataset or panoptic (JSON); a folder of masks, label maps, Cityscapes results or YOLO "
-            "labels; files of labelme, CVAT, Label Studio or Segment Anything; or a photo together with --mask.",
+            help="COCO results, dataset or panoptic (JSON); a folder of COCO results in parts; a folder of masks, "
+            "label maps, Cityscapes results or YOLO labels; files of labelme, CVAT, Label Studio or Segment Anything; "
+            "or a photo together with --mask.",
             show_default=False,
         ),
     ],

@@ -20,7 +20,7 @@ from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.places import LocalShards, StoreShards, place_of
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, refuse_folder, remove_leftover
-from bpr_cli.formats import panoptic, read_results
+from bpr_cli.formats import holds_parts, panoptic, part_folders, read_results
 from bpr_cli.formats.classes import with_classes_of
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Skipped
@@ -116,8 +116,8 @@ def extract(
         images: folder of the photos.
         gt: ground truth, in any format that `read_results` reads.
         out: folder for the shards and their manifest.
-        results: detections on the same images, as many files as there are; none: coarse masks are made from the
-            ground truth (`settings.corruptions` of each object, which must then be at least 1).
+        results: detections on the same images, as many files or folders of parts as there are; none: coarse masks are
+            made from the ground truth (`settings.corruptions` of each object, which must then be at least 1).
         settings: see `ExtractionSettings`.
         processes: how many work at once.
         max_pixels: larger photos are refused.
@@ -131,18 +131,18 @@ def extract(
         InputError: bad input; the message names file, image and annotation.
     """
     images, gt, out = as_path(images, "images"), as_path(gt, "gt"), as_path(out, "out")
-    results = as_paths(results, "results")
+    files = [part for path in as_paths(results, "results") for part in _parts_of(path)]
     settings = checked_settings(settings, ExtractionSettings)
-    if not results and not settings.corruptions:
+    if not files and not settings.corruptions:
         raise InputError(
             "there is nothing to extract without results",
             remedy="Give --results, or --corruptions to make coarse masks",
         )
     truth = panoptic.things_only(read_results(gt, max_pixels, skip_bad=skip_bad, images=images))
-    read = (read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in results)
+    read = (read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in files)
     detections = [with_classes_of(found, truth) for found in read]
     ensure_folder(out)
-    description = manifest.describe(settings, gt, results)
+    description = manifest.describe(settings, gt, files)
     place = place_of(out)
     make = ShardMaker(images, place, settings, manifest.digest(description), max_pixels, skip_bad)
     _check_restart(place, description, make.made_from)
@@ -170,9 +170,13 @@ def extract(
     unread = Skipped.joined(read.skipped for read in (truth, *detections))
     summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks], unread)}
     if not any(entry["patches"] for entry in summary["splits"].values()):
-        raise _nothing_extracted(settings, gt, bool(results), summary["skipped"])
+        raise _nothing_extracted(settings, gt, bool(files), summary["skipped"])
     place.write_manifest(summary)
     return summary
+
+
+def _parts_of(path: Path) -> list[Path]:
+    return part_folders.list_parts(path) if holds_parts(path) else [path]
 
 
 def _run(

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpr_cli.errors import InputError
+from bpr_cli.stores.addresses import is_address, parse_address
 
 if sys.platform != "win32":
     import fcntl
 
 BLOCK = 1 << 20  # bytes read at once
+INPUT_ENDINGS = (".png", ".txt", ".json", ".jsonl", ".ndjson", ".gz", ".parquet")
 
 PathLike = str | os.PathLike[str]
 
@@ -43,6 +45,9 @@ def as_path(value: PathLike, name: str) -> Path:
     """A path given to a function as str or Path; InputError, which calls it `name`, for anything else."""
     if not isinstance(value, (str, os.PathLike)):
         raise InputError(f"{name} is {type(value).__name__}, not a path", remedy="Give a str or a Path")
+    if is_address(value):
+        shown = str(parse_address(value))
+        raise InputError(f"{name} cannot be in a store or on a server", file=shown, remedy="Give a local path")
     if "\0" in os.fspath(value) or not os.fspath(value):
         raise InputError(f"{name} is {os.fspath(value)!r}, not a path", remedy="Give the path of a file or folder")
     return Path(value)
@@ -136,7 +141,7 @@ def remove_leftover(path: Path) -> None:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """Size and hash of a file, or of a folder's .png, .txt and .json files; hidden ones do not count.
+    """Size and hash of a file, or of a folder's files that inputs are made of; hidden ones do not count.
 
     Raises:
         OSError: it cannot be read.
@@ -145,7 +150,7 @@ def fingerprint(path: Path) -> Fingerprint:
         return _file_fingerprint(path)
     digest, size = hashlib.sha256(), 0
     for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in (".png", ".txt", ".json") and not file.name.startswith(".") and file.is_file():
+        if file.suffix.lower() in INPUT_ENDINGS and not file.name.startswith(".") and file.is_file():
             found = _file_fingerprint(file)
             size += found.size
             digest.update(f"{file.relative_to(path).as_posix()}\0{found.sha256}\n".encode(errors="surrogateescape"))

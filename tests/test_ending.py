@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import typer
 
 from bpr_cli import app
 from bpr_cli.benchmark.workload import WORKLOADS
-from bpr_cli.commands import benchmark, options
+from bpr_cli.commands import benchmark, ending, options
 from bpr_cli.engines.devices import DTYPES, INT8
 from bpr_cli.engines.engine import ENGINES
 from bpr_cli.patches import SCHEMES
@@ -249,3 +250,22 @@ worker.join()
 def test_a_worker_says_nothing_of_connections_that_its_parent_breaks():
     done = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
     assert done.stderr == "ValueError: a fault\n"
+
+
+def test_an_interrupted_command_says_what_it_wrote_and_where_its_unfinished_work_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ending, "ignore_signals", lambda: None)
+
+    def command(output):
+        for name in ("out/a.json", "out/b.json", "out/c.json.unfinished/000000.json", "out.unfinished/000000.json"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+            os.utime(tmp_path / name, ns=(time.time_ns(),) * 2)  # file systems' clocks are some milliseconds late
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        ending.stating_what_is_left(command)(output=tmp_path / "out")
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == (
+        f"interrupted; 2 files, each whole, had been written to {tmp_path / 'out'}; what is done is kept in "
+        f"{tmp_path / 'out.unfinished'}, and the same command goes on from there\n"
+    )

@@ -14,6 +14,8 @@ import typer
 
 from bpr_cli.commands.options import print_error, print_note
 from bpr_cli.processes import exit_code, ignore_signals
+from bpr_cli.stores.addresses import is_address
+from bpr_cli.unfinished import SUFFIX, folder_of
 
 OUTPUTS = ("output", "report", "json_file", "json")  # parameters of commands that name what they write
 
@@ -45,7 +47,7 @@ def stating_what_is_left(command: Callable[..., None], left: Left | None = None)
 
 def kept_shards(parameters: Mapping[str, Any]) -> str:
     """What an interrupted extraction leaves."""
-    output: Path = parameters["output"]
+    output = Path(parameters["output"])
     count = len(list(output.glob("*.report.json")))
     if count == 0:
         return "no shard was finished"
@@ -54,7 +56,7 @@ def kept_shards(parameters: Mapping[str, Any]) -> str:
 
 def kept_state(parameters: Mapping[str, Any]) -> str:
     """What an interrupted training leaves."""
-    state: Path = parameters["output"] / "last.pt"
+    state = Path(parameters["output"], "last.pt")
     if not state.exists():
         return f"no state was saved yet in {state.parent}; --resume begins anew"
     return f"the last saved state is kept in {state}; --resume goes on from there"
@@ -82,14 +84,21 @@ def describe_os_error(error: OSError) -> str:
 
 
 def _written_since(begun: int, parameters: Mapping[str, Any]) -> str:
-    """Which outputs were written since a time (ns); temporary files do not count."""
-    written = []
-    for output in (parameters[name] for name in OUTPUTS if parameters.get(name) is not None):
+    """Which outputs were written since a time (ns), temporary files left out; and where unfinished work is kept."""
+    written, kept = [], []
+    named = [parameters[name] for name in OUTPUTS if parameters.get(name) is not None]
+    for output in (Path(name) for name in named if not is_address(name)):  # nothing is in a store before the end
         for path in output.rglob("*") if output.is_dir() else [output]:
-            if path.suffix != ".part" and path.is_file() and path.stat().st_mtime_ns >= begun:
+            is_temporary = path.suffix == ".part" or path.parent.suffix == SUFFIX
+            if not is_temporary and path.is_file() and path.stat().st_mtime_ns >= begun:
                 written.append(path)
+        kept += [folder for folder in (folder_of(output),) if folder.is_dir()]
     if not written:
-        return "no output was written"
-    if len(written) == 1:
-        return f"{written[0]} had been written"
-    return f"{len(written)} files, each whole, had been written to {written[0].parent}"
+        state = "no output was written"
+    elif len(written) == 1:
+        state = f"{written[0]} had been written"
+    else:
+        state = f"{len(written)} files, each whole, had been written to {written[0].parent}"
+    if kept:
+        state += f"; what is done is kept in {kept[0]}, and the same command goes on from there"
+    return state

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bpr_cli.extraction.image_patches import image_patches
 from bpr_cli.extraction.manifest import ShardReport
 from bpr_cli.extraction.plan import ShardTask, plan_shards
 from bpr_cli.files import PathLike, as_path, as_paths, ensure_folder, fingerprint, refuse_folder, remove_leftover
-from bpr_cli.formats import panoptic, read_results
+from bpr_cli.formats import holds_parts, panoptic, part_folders, read_results
 from bpr_cli.formats.classes import with_classes_of
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Skipped
@@ -27,6 +28,9 @@ from bpr_cli.notices import collected_warnings, warn_of_input
 from bpr_cli.processes import signals_held, worker_pool
 from bpr_cli.progress import progress_bar
 from bpr_cli.shards import SPLITS, Patch, write_shard
+from bpr_cli.stores.ahead import reading_ahead
+from bpr_cli.stores.folders import file_state, know_folders, known_folders
+from bpr_cli.stores.staging import with_stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class ShardMaker:
         """Extract one shard's images; the shard's report beside it says that it is whole."""
         counts: Counter[str] = Counter()
         skipped: list[str] = []
-        photos = {_name(image.path, self.images): _stamp(image.path) for image in task.images}
-        with collected_warnings() as warned:
+        photos = {_name(image.path, self.images): file_state(image.path) for image in task.images}
+        with collected_warnings() as warned, reading_ahead([image.path for image in task.images]):
             write_shard(self.out / f"{task.name}.tar", self._patches(task, counts, skipped))
         size, sha256 = fingerprint(self.out / f"{task.name}.tar")
         notices = [(warning.text, warning.file) for warning in warned]
@@ -79,7 +83,7 @@ class ShardMaker:
     def check_photos(self, task: ShardTask, report: ShardReport) -> None:
         """InputError if one of a finished shard's photos is no longer what it was made from."""
         for image in task.images:
-            if report.photos.get(_name(image.path, self.images)) != _stamp(image.path):
+            if report.photos.get(_name(image.path, self.images)) != file_state(image.path):
                 raise InputError(
                     f"the photo has changed since its patches were cut ({task.name}.tar)",
                     file=image.path,
@@ -87,6 +91,7 @@ class ShardMaker:
                 )
 
 
+@with_stores(inputs=("gt", "results"), photos=("images",), outputs=("out",))
 def extract(
     images: PathLike,
     gt: PathLike,
@@ -107,8 +112,8 @@ def extract(
         images: folder of the photos.
         gt: ground truth, in any format that `read_results` reads.
         out: folder for the shards and their manifest.
-        results: detections on the same images, as many files as there are; none: coarse masks are made from the
-            ground truth (`settings.corruptions` of each object, which must then be at least 1).
+        results: detections on the same images, as many files or folders of parts as there are; none: coarse masks are
+            made from the ground truth (`settings.corruptions` of each object, which must then be at least 1).
         settings: see `ExtractionSettings`.
         processes: how many work at once.
         max_pixels: larger photos are refused.
@@ -122,18 +127,18 @@ def extract(
         InputError: bad input; the message names file, image and annotation.
     """
     images, gt, out = as_path(images, "images"), as_path(gt, "gt"), as_path(out, "out")
-    results = as_paths(results, "results")
+    files = [part for path in as_paths(results, "results") for part in _parts_of(path)]
     settings = checked_settings(settings, ExtractionSettings)
-    if not results and not settings.corruptions:
+    if not files and not settings.corruptions:
         raise InputError(
             "there is nothing to extract without results",
             remedy="Give --results, or --corruptions to make coarse masks",
         )
     truth = panoptic.things_only(read_results(gt, max_pixels, skip_bad=skip_bad, images=images))
-    read = (read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in results)
+    read = (read_results(path, max_pixels, skip_bad=skip_bad, images=images) for path in files)
     detections = [with_classes_of(found, truth) for found in read]
     ensure_folder(out)
-    description = manifest.describe(settings, gt, results)
+    description = manifest.describe(settings, gt, files)
     make = ShardMaker(images, out, settings, manifest.digest(description), max_pixels, skip_bad)
     _check_restart(out, description, make.made_from)
     paths = ImageFinder(images).find_all([entry.image for entry in truth.images if entry.instances])
@@ -160,9 +165,13 @@ def extract(
     unread = Skipped.joined(read.skipped for read in (truth, *detections))
     summary = {**description, "complete": True, **_summary([reports[task.name] for task in tasks], unread)}
     if not any(entry["patches"] for entry in summary["splits"].values()):
-        raise _nothing_extracted(settings, gt, bool(results), summary["skipped"])
+        raise _nothing_extracted(settings, gt, bool(files), summary["skipped"])
     manifest.write_manifest(out, summary)
     return summary
+
+
+def _parts_of(path: Path) -> list[Path]:
+    return part_folders.list_parts(path) if holds_parts(path) else [path]
 
 
 def _run(
@@ -172,7 +181,7 @@ def _run(
         for task in tasks:
             yield task, work(task)
         return
-    with worker_pool(min(processes, len(tasks))) as pool:
+    with worker_pool(min(processes, len(tasks)), partial(know_folders, known_folders())) as pool:
         with signals_held():
             futures = {pool.submit(work, task): task for task in tasks}
         for future in as_completed(futures):
@@ -229,15 +238,6 @@ def _remove_leftovers(out: Path, name: str) -> None:
 def _name(photo: Path, folder: Path) -> str:
     """The photo's name in reports: the same from whatever working directory the folder is named."""
     return Path(os.path.relpath(photo, folder)).as_posix()
-
-
-def _stamp(photo: Path) -> list[int]:
-    """Size and time of change (ns) of a photo; nothing if it is not there, which reading it will say."""
-    try:
-        found = photo.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _summary(reports: Sequence[ShardReport], unread: Skipped) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from bpr_cli.files import fingerprint
 from bpr_cli.formats import part_folders
 from bpr_cli.formats.records import Skipped
 from bpr_cli.notices import collected_warnings, warn_of_input
-from bpr_cli.refining.photos import photo_state, states_from
+from bpr_cli.refining.photos import states_from
 from bpr_cli.refining.refinement import InputReader, Refinement, RefineSummary
+from bpr_cli.stores.folders import file_state
 from bpr_cli.unfinished import Unfinished
 
 
@@ -25,7 +26,7 @@ class RefinedPart:
 
     Attributes:
         part, output: SHA-256 of the two files.
-        photos: path from the folder of photos -> state when the part was refined (`photo_state`).
+        photos: path from the folder of photos -> state when the part was refined (`file_state`).
         summary: of the part.
         notices: texts of its `InputWarning`s.
     """
@@ -131,6 +132,6 @@ def _done(parts: Sequence[Path], output: Path, unfinished: Unfinished, photos: P
             )
         out = output / path.name
         is_there = out.is_file() and fingerprint(out).sha256 == refined.output
-        if is_there and all(photo_state(photos / name) == state for name, state in refined.photos.items()):
+        if is_there and all(file_state(photos / name) == state for name, state in refined.photos.items()):
             done[number] = replace(refined, photos={})  # of which there may be millions
     return done

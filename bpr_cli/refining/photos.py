@@ -10,6 +10,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.formats import label_maps, mask_folders
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.records import Results, Skipped
+from bpr_cli.stores.folders import file_state
 
 # Folders of images of their own, beside which no photos are looked for.
 NEED_IMAGES = (label_maps.OBJECTS, label_maps.CLASSES, mask_folders.KIND)
@@ -74,15 +75,6 @@ def _one_photo(results: Results, photo: Path) -> dict[int | str, Path]:
     return {results.images[0].image.id: photo}
 
 
-def photo_state(path: Path) -> list[int]:
-    """Size and time of change (ns) of a photo; nothing of one that is gone, which reading it will say."""
-    try:
-        found = path.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]
-
-
 def states_from(folder: Path, paths: Iterable[Path]) -> dict[str, list[int]]:
     """The state of photos, by their paths from a folder."""
-    return {Path(os.path.relpath(path, folder)).as_posix(): photo_state(path) for path in paths}
+    return {Path(os.path.relpath(path, folder)).as_posix(): file_state(path) for path in paths}

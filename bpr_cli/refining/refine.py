@@ -19,10 +19,12 @@ from bpr_cli.refining.refinement import Input, InputReader, Refinement, RefineSu
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
 from bpr_cli.refining.speed import DEFAULT_SPEED, NameOrPath, choose_settings
+from bpr_cli.stores.staging import with_stores
 
 _DEFAULTS = {"speed": DEFAULT_SPEED, "device": "auto", "precision": "auto", "engine": "auto"}
 
 
+@with_stores(inputs=("input", "image_info", "masks"), photos=("images",), outputs=("output", "report", "json_file"))
 def refine(
     input: PathLike,
     output: PathLike,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import tarfile
 
 import pytest
 
 from bpr_cli.errors import InputError
+from bpr_cli.extraction.extract import extract
 from bpr_cli.formats import read_results
 from bpr_cli.refining import refinement
 from bpr_cli.refining.refine import refine
@@ -210,6 +212,21 @@ def test_parts_of_something_else_in_the_output_are_refused(run, tmp_path):
 def test_parts_need_the_folder_of_photos(folder, tmp_path):
     with pytest.raises(InputError, match="the photos of these are not known"):
         refine(folder, tmp_path / "out", quiet=True)
+
+
+def test_patches_are_the_same_from_parts_as_from_one_file(three_photos, folder, tmp_path):
+    sources = {"from one": three_photos.results, "from parts": folder}
+    patches = {}
+    for name, path in sources.items():
+        extract(three_photos.images, three_photos.gt, tmp_path / name, results=path, quiet=True)
+        with tarfile.open(tmp_path / name / "train-000000.tar") as tar:
+            members = [member for member in tar if not member.name.endswith(".json")]  # which say the place in the file
+            patches[name] = {member.name: tar.extractfile(member).read() for member in members}
+    assert patches["from one"] == patches["from parts"]
+    assert patches["from one"]
+    write(folder / NAMES[0], read(folder / NAMES[0])[:1])
+    with pytest.raises(InputError, match=r"a\.json has changed"):
+        extract(three_photos.images, three_photos.gt, tmp_path / "from parts", results=folder, quiet=True)
 
 
 def test_the_command_line_refines_parts(three_photos, small_model, folder, single, tmp_path):

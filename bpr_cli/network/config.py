@@ -42,10 +42,9 @@ CONFIGS = {
 
 UNET = "unet-lite0"
 NETWORKS = (*CONFIGS, UNET)
-# What decides whether a whole object's new mask is kept (`refining.gate.gate_features`): the expected IoU, how sure the
-# network is of the pixels that change, their area gained and lost as shares of the coarse mask's, the logarithm of the
-# object's size in px, the share of them that lies on other detections, and the share of the window that does.
-GATE_FEATURES = ("expected_iou", "sureness", "gained", "lost", "log_side", "changed_on_others", "others")
+# What decides which pixels of a whole object change (`refining.gate.change_features`): how sure the network is, how far
+# from the coarse boundary the pixel lies, whether the object loses it, and how likely it is another detection's.
+GATE_FEATURES = ("sureness", "distance", "lost", "neighbour")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class ModelConfig:
         padding: pixels of context on each side of the patch, shown to the network, not pasted back.
         scheme: how the patches lay that it was trained on (`patches.SCHEMES`), or `patches.OBJECT`; None: not recorded.
         gate: for models of the object scheme: intercept and weights (GATE_FEATURES) of the logistic regression that
-            says how likely a new mask is the better one. None: all are kept.
+            says how likely a pixel's change is right. None: all pixels change.
 
     Raises:
         InputError: a value is out of range.

@@ -1,8 +1,8 @@
 """Whether a refinement is worth its risk: if the photo does not bear it out, the mask is returned as it came.
 
 Two judges. Patches show a stretch of boundary: there the photo's own edges decide (`evidence`). A look at the whole
-object knows what it is surer of: there a logistic regression on what the network answered, fitted on photos that it was
-not trained on, says how likely the new mask is the better one (`likely_better`).
+object is judged pixel by pixel: a logistic regression, fitted on photos that the network was not trained on, says how
+likely each change is right (`likely_right`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bpr_cli.refining.neighbours import CERTAIN
+
 SQUARE = np.ones((3, 3), np.uint8)
 # The evidence (px) without which a mask is returned as it came, at a caution of 1; and how much more of it crowding
 # (`crowding.crowding`, 0..1) asks for: times 1 + CROWDED x crowding. Chosen on training photos: at a caution of 0.4,
 # 1 to 3 % of COCO's masks get worse instead of a third, and nearly all of DAVIS' refinements stay (models/LOG.md).
 EVIDENCE = 1.5
 CROWDED = 10.0
-LEVEL_OF_HALF = 127  # 8-bit masks are foreground above it
-NEIGHBOUR_LEVEL = 76  # and a neighbour is one above it: at a score of 0.3 of the object's own
+LEAST_DOUBT = 0.002  # probabilities nearer to 0 or 1 are taken as no surer
 
 
 def needed_evidence(caution: float, crowding: float) -> float:
@@ -70,46 +71,37 @@ def _gradient(patches_NHW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return gradient.reshape(patches_NHW.shape)[:, 1:-1, 1:-1]
 
 
-def gate_features(
-    coarse_PP: NDArray[np.uint8],
-    neighbours_PP: NDArray[np.uint8],
-    probabilities_PP: NDArray[np.float32],
-    side: int,
-) -> NDArray[np.float64]:
-    """What a look at a whole object says of its own worth; in the order of GATE_FEATURES.
+def change_features(
+    coarse_HW: NDArray[np.uint8], levels_HW: NDArray[np.uint8], probabilities_HW: NDArray[np.float32]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """What speaks for and against each change that a look at a whole object would make.
 
     Args:
-        coarse_PP, neighbours_PP: what the network was shown, uint8 0..255.
-        probabilities_PP: its answer, float32 0..1.
-        side: the longer one of the coarse mask's box, in the photo's pixels.
+        coarse_HW: the mask, uint8, 0 or 1, with at least one pixel of either.
+        levels_HW: the neighbours (`neighbours.neighbour_levels`), uint8.
+        probabilities_HW: the network's answer at the same size, float32 0..1.
+
+    Returns:
+        Which pixels would change, bool (H, W); and of each, float64 (K, 4) in the order of GATE_FEATURES: the size of
+        the log-odds, the distance to the coarse boundary as a share of the object's size (the square root of its area),
+        1 where the object loses the pixel, and the neighbour's level, 0..1.
     """
-    coarse, refined = coarse_PP > LEVEL_OF_HALF, probabilities_PP > 0.5
-    changed = coarse != refined
-    # The expected IoU of the refined mask, each pixel foreground with its probability.
-    common = probabilities_PP[refined].sum(dtype=np.float64)
-    either = common + np.count_nonzero(refined) - common + probabilities_PP[~refined].sum(dtype=np.float64)
-    area = max(1, int(np.count_nonzero(coarse)))
-    beside = neighbours_PP > NEIGHBOUR_LEVEL
-    count = int(np.count_nonzero(changed))
-    sureness = np.abs(2 * probabilities_PP[changed] - 1).sum(dtype=np.float64) / count if count else 0.0
-    return np.array(
-        [
-            common / either if either else 0.0,
-            sureness,
-            np.count_nonzero(refined & ~coarse) / area,
-            np.count_nonzero(coarse & ~refined) / area,
-            np.log(side),
-            np.count_nonzero(beside & changed) / count if count else 0.0,
-            np.count_nonzero(beside) / beside.size,
-        ]
-    )
+    is_coarse_HW = coarse_HW > 0
+    changed_HW = (probabilities_HW > 0.5) != is_coarse_HW
+    p = np.clip(probabilities_HW[changed_HW].astype(np.float64), LEAST_DOUBT, 1 - LEAST_DOUBT)
+    lost = is_coarse_HW[changed_HW]
+    inside_HW, outside_HW = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) for mask in (coarse_HW, 1 - coarse_HW))
+    distance = np.where(lost, np.asarray(inside_HW)[changed_HW], np.asarray(outside_HW)[changed_HW])
+    size = float(np.count_nonzero(coarse_HW)) ** 0.5
+    sureness = np.abs(np.log(p / (1 - p)))
+    return changed_HW, np.stack((sureness, distance / size, lost, levels_HW[changed_HW] / CERTAIN), axis=1)
 
 
-def likely_better(features: NDArray[np.float64], gate: Sequence[float]) -> float:
-    """How likely a refined mask is nearer to the truth than the one before, 0..1.
+def likely_right(features: NDArray[np.float64], gate: Sequence[float]) -> NDArray[np.float64]:
+    """How likely each change is right, 0..1: float64 (K,).
 
     Args:
-        features: of `gate_features`.
+        features: of `change_features`, (K, 4).
         gate: of the model: an intercept, and a weight for each of GATE_FEATURES.
     """
-    return float(1 / (1 + np.exp(-(gate[0] + np.dot(gate[1:], features)))))
+    return np.asarray(np.exp(-np.logaddexp(0, -(gate[0] + features @ np.asarray(gate[1:])))))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bpr_cli import patches
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.network.config import ModelConfig
-from bpr_cli.refining.gate import evidence, gate_features, likely_better, needed_evidence
+from bpr_cli.refining.gate import change_features, evidence, likely_right, needed_evidence
 from bpr_cli.refining.neighbours import CERTAIN, Neighbour, neighbour_levels
 from bpr_cli.refining.settings import RefineSettings
 
@@ -136,8 +136,8 @@ def next_look(
 ) -> Look | Refined:
     """Merge a network's answer: the next pass's look, or the refined mask after the last one.
 
-    A pass over the whole object keeps its mask only where that is likely better (`gate.likely_better`); patches are
-    looked at after it all the same, unless the object was seen at full resolution. The first pass of patches decides
+    A pass over the whole object changes only pixels that are likely wrong (`gate.likely_right`); patches are looked at
+    after it, unless the object was seen at full resolution. The first pass of patches decides
     for all that follow whether the photo bears the refinement out; if not, the mask before it stands.
 
     Args:
@@ -154,7 +154,7 @@ def next_look(
     mask = crop_mask(merged.pixels_HW, merged.x1, merged.y1, subject.mask.image_height, subject.mask.image_width)
     refused: Mask | None = None
     if is_object:
-        if mask.pixels_HW.size == 0 or not _is_likely_better(look, probabilities_NPP, configs[look.number], settings):
+        if mask.pixels_HW.size == 0:
             mask, probabilities, refused = look.mask, look.probabilities, mask
         if _is_seen_in_full(look):
             number = len(configs)
@@ -236,6 +236,8 @@ def _merge(
     if scheme in patches.WHOLE:
         ((x1, y1, x2, y2),) = look.boxes.tolist()
         probabilities_NPP = patches.resize_patches(probabilities_NPP, y2 - y1, x2 - x1, cv2.INTER_LINEAR)
+        if scheme == patches.OBJECT and settings.caution > 0 and config.gate is not None:
+            probabilities_NPP = _without_unlikely_changes(look, probabilities_NPP, config.gate, settings)
     elif settings.blend == "hann":
         weights = patches.hann_weights(probabilities_NPP.shape[-1])
     caution = patches.PLAIN if scheme == patches.OBJECT else _caution(look.mask, settings)
@@ -252,15 +254,26 @@ def _caution(mask: Mask, settings: RefineSettings) -> patches.Caution:
     return patches.Caution(settings.caution / 2, max(1, round(REACH * size)) if limited else None)
 
 
-def _is_likely_better(
-    look: Look, probabilities_NPP: NDArray[np.float32], config: ModelConfig, settings: RefineSettings
-) -> bool:
-    """Whether a whole object's new mask is better than the one before, as surely as caution asks."""
-    if settings.caution == 0 or config.gate is None:
-        return True
-    x1, y1, x2, y2 = look.mask.box_xyxy
-    features = gate_features(look.masks[0, ..., 0], look.masks[0, ..., 1], probabilities_NPP[0], max(x2 - x1, y2 - y1))
-    return likely_better(features, config.gate) >= 0.5 + settings.caution / 2
+def object_changes(look: Look, probabilities_HW: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which pixels of a whole object's box would change, and what speaks for it: see `change_features`.
+
+    Args:
+        look: at a whole object.
+        probabilities_HW: the network's answer at the box's size, float32.
+    """
+    levels = neighbour_levels(look.subject.neighbours, look.window)
+    return change_features(look.window.cut(look.boxes)[0], levels.cut(look.boxes)[0], probabilities_HW)
+
+
+def _without_unlikely_changes(
+    look: Look, probabilities_1HW: NDArray[np.float32], gate: Sequence[float], settings: RefineSettings
+) -> NDArray[np.float32]:
+    """The answer at the box's size, with the mask's 0 or 1 where a change is not as likely right as caution asks."""
+    coarse_HW = look.window.cut(look.boxes)[0]
+    changed_HW, features = object_changes(look, probabilities_1HW[0])
+    undone_HW = np.zeros_like(changed_HW)
+    undone_HW[changed_HW] = likely_right(features, gate) < 0.5 + settings.caution / 2
+    return np.where(undone_HW, coarse_HW.astype(np.float32), probabilities_1HW)
 
 
 def _is_seen_in_full(look: Look) -> bool:

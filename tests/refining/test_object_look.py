@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bpr_cli import patches
 from bpr_cli.errors import InputError
 from bpr_cli.exporting.export import export_int8
 from bpr_cli.masks import Mask, crop_mask
 from bpr_cli.network.config import GATE_FEATURES, ModelConfig
+from bpr_cli.refining.gate import change_features
 from bpr_cli.refining.looks import Look, Refined, Subject, first_look, next_look
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.settings import RefineSettings
@@ -53,7 +58,7 @@ def test_the_answer_is_put_where_the_box_lies():
     assert refined.mask.box_xyxy == ((x1 + x2) // 2, max(y1, 0), x2, y2)
 
 
-def test_a_mask_that_is_not_likely_better_is_not_kept_and_patches_follow():
+def test_changes_that_are_not_likely_right_are_not_made_and_patches_follow():
     mask = square(200)
     answer = np.zeros((1, 128, 128), np.float32)
     answer[:, 40:80, 40:80] = 1
@@ -63,6 +68,42 @@ def test_a_mask_that_is_not_likely_better_is_not_kept_and_patches_follow():
         assert isinstance(following, Look)
         assert following.number == 1
         assert (following.mask.area != mask.area) == kept
+
+
+def test_pixels_change_where_that_is_likely_right_and_stay_as_they_were_elsewhere():
+    """A gate that trusts changes near the boundary: of a strip beside the square only the near part is taken."""
+    mask = square(40)
+    look = look_at(mask, 0.0)
+    ((x1, y1, x2, y2),) = look.boxes.tolist()
+    answer = patches.resize_patches((look.masks[..., 0] > 127).astype(np.float32), y2 - y1, x2 - x1, cv2.INTER_LINEAR)
+    answer[0, :, 80 - x1 : 92 - x1] = np.maximum(answer[0, :, 80 - x1 : 92 - x1], 0.9)  # 12 px to the right of it
+    answer = patches.resize_patches(answer, 128, 128, cv2.INTER_LINEAR)
+    near = replace(OBJECT, gate=(10.0, 0.0, -10.0 / 0.15, 0.0, 0.0))  # at .15 of 40 px, 6 px, it is undecided
+    refined = next_look(look, answer, (near, PATCHES), SETTINGS)
+    assert isinstance(refined, Refined)
+    assert refined.mask.area > mask.area
+    assert 84 <= refined.mask.box_xyxy[2] <= 87
+    bold = next_look(look, answer, (near, PATCHES), replace(SETTINGS, caution=0.0))
+    assert isinstance(bold, Refined)
+    assert 91 <= bold.mask.box_xyxy[2] <= 93
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_features_of_changes_are_what_they_say(seed):
+    rng = np.random.default_rng(seed)
+    coarse_HW = (cv2.blur(rng.random((20, 24)), (5, 5)) > 0.5).astype(np.uint8)
+    coarse_HW[0, 0], coarse_HW[-1, -1] = 0, 1
+    levels_HW, p_HW = rng.integers(0, 256, (20, 24), np.uint8), rng.random((20, 24), np.float32)
+    changed_HW, features = change_features(coarse_HW, levels_HW, p_HW)
+    assert np.array_equal(changed_HW, (p_HW > 0.5) != (coarse_HW > 0))
+    places = np.argwhere(changed_HW)
+    for (y, x), (sureness, distance, lost, neighbour) in zip(places.tolist(), features.tolist(), strict=True):
+        p = min(max(float(p_HW[y, x]), 0.002), 0.998)
+        other = np.argwhere(coarse_HW != coarse_HW[y, x])
+        nearest = np.hypot(*(other - (y, x)).T).min()
+        assert sureness == pytest.approx(abs(np.log(p / (1 - p))))
+        assert distance * coarse_HW.sum() ** 0.5 == pytest.approx(nearest, rel=0.03)  # OpenCV's is to 2 %
+        assert (lost, neighbour) == (coarse_HW[y, x], pytest.approx(levels_HW[y, x] / 255))
 
 
 def test_an_object_never_vanishes():

@@ -1,50 +1,73 @@
-"""The gate of a trained network: a logistic regression that says how likely its new mask is the better one.
+"""The gate of a trained network: a logistic regression that says how likely each pixel's change is right.
 
     python examples/tools/object_pass/gate.py runs/object/model --data-sets data_sets.json --data data \
         -o models/object
 
-It is fitted on the held-out photos' detections: what the network answers for them (`gate_features`), and whether the
-answer is nearer to the truth. Every data set weighs the same. Printed are figures of a cross-validation over groups of
-photos; written is the model with the gate in its config.
+It is fitted on the held-out photos' detections: pixels that the network's answer would change (`change_features`), and
+whether the truth agrees. Every data set weighs the same, and within it a detection as much as the share of its area
+that would change. Printed are figures of a cross-validation over groups of photos; written is the model with the gate
+in its config.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from photos import Match, Photo, read_list, read_photos
-from torch import nn
-from training import BATCH, SAME, network_input
-from views import View, Window, in_photo, neighbour_levels, object_box, rounded, view_of
+from training import SAME
+from views import cut
 
-from bpr_cli.masks import Mask, intersection_over_union
+from bpr_cli.masks import Mask
 from bpr_cli.network import checkpoint
 from bpr_cli.network.config import GATE_FEATURES
-from bpr_cli.refining.gate import gate_features, likely_better
+from bpr_cli.patches import resize_patches
+from bpr_cli.refining.gate import likely_right
+from bpr_cli.refining.looks import Look, object_changes
+from bpr_cli.refining.refiner import Refiner
 
 FOLDS = 8
+MOST_PIXELS = 300  # of a detection that the regression sees
 RIDGE = 1.0
 NEWTON_STEPS = 30
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8)
+THRESHOLDS = (0.0, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8)
 
 Floats = NDArray[np.float64]
 
 
-class Examples(NamedTuple):
-    """Held-out detections: features (N, len(GATE_FEATURES)), IoU before and after (N), and whence they are (N)."""
+class Example(NamedTuple):
+    """What the network would change of a held-out detection.
 
+    Attributes:
+        data_set, group: whence it is.
+        features: of each pixel that would change, (K, 4), see `change_features`.
+        is_right: whether the truth agrees, bool (K).
+        common, coarse, truth: pixels (counts) of the coarse mask that are the truth's, of the mask, of the truth.
+        lost: whether the object would lose the pixel, bool (K).
+    """
+
+    data_set: str
+    group: str
     features: Floats
-    before: Floats
-    after: Floats
-    data_sets: NDArray[np.str_]
-    groups: NDArray[np.str_]
+    is_right: NDArray[np.bool_]
+    common: int
+    coarse: int
+    truth: int
+    lost: NDArray[np.bool_]
+
+    def iou(self, changes: NDArray[np.bool_]) -> float:
+        """With these of the changes made."""
+        gained, lost = changes & ~self.lost, changes & self.lost
+        is_truth = self.is_right != self.lost  # a pixel that is rightly gained, or wrongly lost
+        common = self.common + np.count_nonzero(gained & is_truth) - np.count_nonzero(lost & is_truth)
+        mask = self.coarse + np.count_nonzero(gained) - np.count_nonzero(lost)
+        return common / (mask + self.truth - common)
 
 
 def main() -> None:
@@ -55,59 +78,67 @@ def main() -> None:
     parser.add_argument("--photos", type=int, help="at most so many of each set; without it all")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the model with its gate")
     options = parser.parse_args()
-    network, config = checkpoint.load(options.model)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     photos = read_photos(read_list(options.data_sets, options.data), held=True)
-    examples = collect(network, {name: found[: options.photos] for name, found in photos.items()})
+    refiner = Refiner.from_pretrained(options.model, precision="fp32", engine="torch", passes=1, flips=True)
+    some = {name: found[: options.photos] for name, found in photos.items()}
+    examples = [example for name, found in some.items() for photo in found for example in collect(refiner, name, photo)]
     report(examples, cross_validated(examples))
-    gate = tuple(round(float(weight), 4) for weight in fit(examples, np.ones(len(examples.before), bool)))
+    gate = tuple(round(float(weight), 4) for weight in fit(examples))
+    network, config = checkpoint.load(options.model)
     checkpoint.save(options.output, network, replace(config, gate=gate), half=True)
     print(dict(zip(("intercept", *GATE_FEATURES), gate, strict=True)))
 
 
-def collect(network: nn.Module, photos: dict[str, list[Photo]]) -> Examples:
-    """All matched detections of the photos, refined without a gate."""
-    features, ious, data_sets, groups = [], [], [], []
-    for name, found in photos.items():
-        for photo in found:
-            windows = [rounded(object_box(_detection(photo, match))) for match in photo.matches]
-            views = [_view(photo, match, window) for match, window in zip(photo.matches, windows, strict=True)]
-            for match, window, view, p_HW in zip(photo.matches, windows, views, answer(network, views), strict=True):
-                coarse, truth = _detection(photo, match), photo.truths[match.truth].mask
-                shown, beside = _levels((view.coarse_HW + 1) / 2), _levels(view.neighbours_HW)
-                features.append(gate_features(shown, beside, p_HW, max(coarse.pixels_HW.shape)))
-                refined = _pasted(p_HW, window, coarse)
-                ious.append([intersection_over_union(mask, truth) for mask in (coarse, refined)])
-                data_sets.append(name)
-                groups.append(f"{name}:{photo.group}")
-    before, after = np.array(ious).T
-    return Examples(np.array(features), before, after, np.array(data_sets), np.array(groups))
+def collect(refiner: Refiner, name: str, photo: Photo) -> Iterator[Example]:
+    """The matched detections of a photo, as a refinement's first pass sees them."""
+    for form, objects in enumerate(photo.forms):
+        masks, scores = [found.mask for found in objects], [found.score for found in objects]
+        matches = {match.detection: match for match in photo.matches if match.form == form}
+        for look in refiner.first_looks(range(len(masks)), photo.image_HWC, masks, scores):
+            if isinstance(look, Look) and look.subject.index in matches:
+                yield _example(refiner, look, name, photo, matches[look.subject.index])
 
 
-@torch.no_grad()
-def answer(network: nn.Module, views: list[View]) -> NDArray[np.float32]:
-    """Foreground probabilities of views, the mean of each one's and of its mirror image's: float32 (N, H, W)."""
-    answers = [np.zeros((0, 0, 0), np.float32)] if not views else []
-    for i in range(0, len(views), BATCH):
-        inputs = network_input(*(np.stack(parts) for parts in zip(*views[i : i + BATCH], strict=True)))
-        with torch.autocast("cpu", torch.bfloat16):
-            plain = network(inputs)[:, 1]
-            mirrored = network(inputs.flip(3).contiguous(memory_format=torch.channels_last))[:, 1].flip(2)
-        answers.append(((plain.float().sigmoid() + mirrored.float().sigmoid()) / 2).numpy())
-    return np.concatenate(answers)
+def _example(refiner: Refiner, look: Look, name: str, photo: Photo, match: Match) -> Example:
+    answer = refiner.networks[0].engine.predict(look.images_NHWC, look.masks, flips=True)
+    ((x1, y1, x2, y2),) = look.boxes.tolist()
+    p_HW = resize_patches(answer, y2 - y1, x2 - x1, cv2.INTER_LINEAR)[0]
+    changed_HW, features = object_changes(look, p_HW)
+    truth: Mask = photo.truths[match.truth].mask
+    coarse_HW, truth_HW = (cut(mask, (x1, y1, x2, y2)) > 0 for mask in (look.mask, truth))
+    inside_HW = cut(_whole_photo(photo), (x1, y1, x2, y2)) > 0
+    counted = inside_HW[changed_HW]
+    lost = coarse_HW[changed_HW][counted]
+    is_right = (truth_HW != coarse_HW)[changed_HW][counted]
+    common = int(np.count_nonzero(truth_HW & coarse_HW))
+    group = f"{name}:{photo.group}"
+    return Example(name, group, features[counted], is_right, common, look.mask.area, truth.area, lost)
 
 
-def fit(examples: Examples, chosen: NDArray[np.bool_]) -> Floats:
-    """Intercept and weights of a ridge logistic regression on the chosen examples whose IoU changes.
+def _whole_photo(photo: Photo) -> Mask:
+    height, width = photo.image_HWC.shape[:2]
+    return Mask(np.ones((height, width), np.uint8), 0, 0, height, width)
 
-    By Newton's method, on standardised features; every data set weighs the same.
-    """
-    is_better, is_worse = _better_and_worse(examples)
-    names, counts = np.unique(examples.data_sets, return_counts=True)
-    weights = 1 / counts[np.searchsorted(names, examples.data_sets)]
-    weights *= len(weights) / weights.sum()
-    used = chosen & (is_better | is_worse)
-    features, y, w = examples.features[used], is_better[used].astype(float), weights[used]
+
+def fit(examples: list[Example]) -> Floats:
+    """Intercept and weights of a ridge logistic regression, by Newton's method on standardised features."""
+    names, counts = np.unique([example.data_set for example in examples], return_counts=True)
+    share = dict(zip(names.tolist(), 1 / counts, strict=True))
+    rng = np.random.default_rng(0)
+    features, is_right, weights = [], [], []
+    for example in examples:
+        count = len(example.is_right)
+        if not count:
+            continue
+        some = rng.choice(count, min(count, MOST_PIXELS), replace=False)
+        features.append(example.features[some])
+        is_right.append(example.is_right[some])
+        weights.append(np.full(len(some), share[example.data_set] * count / example.coarse / len(some)))
+    return _regression(np.concatenate(features), np.concatenate(is_right).astype(float), np.concatenate(weights))
+
+
+def _regression(features: Floats, y: Floats, weights: Floats) -> Floats:
+    w = weights * (len(weights) / weights.sum())
     mean, deviation = features.mean(0), features.std(0) + 1e-9
     x = np.column_stack((np.ones(len(features)), (features - mean) / deviation))
     penalty = np.array([0.0] + [RIDGE] * features.shape[1])
@@ -121,57 +152,29 @@ def fit(examples: Examples, chosen: NDArray[np.bool_]) -> Floats:
     return np.concatenate(([b[0] - slopes @ mean], slopes))
 
 
-def cross_validated(examples: Examples) -> Floats:
-    """How likely each example's new mask is the better one, by a gate fitted on other groups of photos."""
-    groups, numbers = np.unique(examples.groups, return_inverse=True)
+def cross_validated(examples: list[Example]) -> list[Floats]:
+    """How likely each example's changes are right, by a gate fitted on other groups of photos."""
+    groups, numbers = np.unique([example.group for example in examples], return_inverse=True)
     folds = (np.random.default_rng(0).permutation(len(groups)) % FOLDS)[numbers]
-    likelihoods = np.zeros(len(folds))
+    likelihoods: list[Floats] = [np.empty(0)] * len(examples)
     for fold in range(FOLDS):
-        gate = None
-        for index in np.flatnonzero(folds == fold):
-            gate = fit(examples, folds != fold).tolist() if gate is None else gate
-            likelihoods[index] = likely_better(examples.features[index], gate)
+        gate = fit([example for example, number in zip(examples, folds, strict=True) if number != fold]).tolist()
+        for index in np.flatnonzero(folds == fold).tolist():
+            likelihoods[index] = likely_right(examples[index].features, gate)
     return likelihoods
 
 
-def report(examples: Examples, likelihoods: Floats) -> None:
-    """Prints of each data set how many masks (%) get better and worse, and what IoU gains, at several thresholds."""
-    is_better, is_worse = _better_and_worse(examples)
-    gain = examples.after - examples.before
-    for name in [*dict.fromkeys(examples.data_sets.tolist()), "all"]:
-        chosen = (examples.data_sets == name) | (name == "all")
-        line = f"{name:12s} {chosen.sum():5d} detections; better/worse, IoU"
-        for threshold in (0.0, *THRESHOLDS):
-            kept = likelihoods[chosen] >= threshold
-            better, worse, more = (100 * (part[chosen] * kept).mean() for part in (is_better, is_worse, gain))
-            line += f" | from {threshold}: {better:.0f}/{worse:.0f} {more:+.2f}"
+def report(examples: list[Example], likelihoods: list[Floats]) -> None:
+    """Prints of each data set mean IoU and how many masks (%) get better and worse, at several thresholds."""
+    for name in dict.fromkeys(example.data_set for example in examples):
+        some = [pair for pair in zip(examples, likelihoods, strict=True) if pair[0].data_set == name]
+        before = np.array([example.iou(np.zeros(len(p), bool)) for example, p in some])
+        line = f"{name:12s} {len(some):5d} detections, IoU {100 * before.mean():.1f}; IoU, better/worse"
+        for threshold in THRESHOLDS:
+            after = np.array([example.iou(p >= threshold) for example, p in some])
+            better, worse = 100 * (after > before + SAME).mean(), 100 * (after < before - SAME).mean()
+            line += f" | from {threshold}: {100 * after.mean():.1f} {better:.0f}/{worse:.0f}"
         print(line)
-
-
-def _better_and_worse(examples: Examples) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    return examples.after > examples.before + SAME, examples.after < examples.before - SAME
-
-
-def _detection(photo: Photo, match: Match) -> Mask:
-    return photo.forms[match.form][match.detection].mask
-
-
-def _view(photo: Photo, match: Match, window: Window) -> View:
-    neighbours_HW = neighbour_levels(photo.forms[match.form], match.detection, window)
-    return view_of(photo.image_HWC, _detection(photo, match), neighbours_HW, window)
-
-
-def _levels(values_HW: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """0..1 as 0..255."""
-    return np.rint(values_HW * 255).astype(np.uint8)
-
-
-def _pasted(p_HW: NDArray[np.float32], window: Window, coarse: Mask) -> Mask:
-    """The refined mask in the photo; the coarse one where nothing is left."""
-    size = window[2] - window[0], window[3] - window[1]
-    refined_HW = np.asarray(cv2.resize(p_HW, size, interpolation=cv2.INTER_LINEAR) > 0.5, np.uint8)
-    refined = in_photo(refined_HW, window, coarse)
-    return refined if refined.area else coarse
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LOCK = ".lock"  # in a temporary folder, held as long as it is in use
+TURN = 0.1  # seconds between looks at a lock that another process holds
 STALE_AFTER = 3600  # seconds after which a temporary folder is a dead process's where there are no locks
 
 if sys.platform == "win32":
@@ -56,6 +57,17 @@ def holding(path: Path) -> Iterator[bool | None]:
         yield held
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Wait for a lock and hold it (`holding`); where the file system knows none, nobody waits."""
+    while True:
+        with holding(path) as held:
+            if held is not False:
+                yield
+                return
+        time.sleep(TURN)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from bpr_cli.extraction import manifest
 from bpr_cli.extraction.manifest import ShardReport, report_path
 from bpr_cli.stores.addresses import Address
+from bpr_cli.stores.parallel import all_done
 from bpr_cli.stores.staging import output_address
-from bpr_cli.stores.transfers import THREADS, fetch, list_below, put
+from bpr_cli.stores.transfers import fetch, list_below, put
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,7 @@ def place_of(out: Path) -> LocalShards | StoreShards:
     entries = list_below(address, may_be_empty=True)
     (out / manifest.NAME).unlink(missing_ok=True)  # what is in the store counts, as another machine may have put it
     wanted = [name for name in entries if name == manifest.NAME or _is_report(name)]
-    with ThreadPoolExecutor(THREADS) as threads:
-        for done in [threads.submit(fetch, entries[name], out / name) for name in wanted]:
-            done.result()
+    all_done(fetch, [(entries[name], out / name) for name in wanted])
     return StoreShards(out, address, {name: entry.size for name, entry in entries.items()})
 
 

@@ -178,9 +178,9 @@ class BlockRefiner:
         skipped: list[Skipped] = []
         contests: deque[Contest] = deque()
         with (
-            reading_ahead([paths[entry.image.id] for entry in entries]),
             ThreadPoolExecutor(READERS, "bpr-read") as readers,
             ThreadPoolExecutor(1, "bpr-encode") as encoder,
+            reading_ahead([paths[entry.image.id] for entry in entries]),
         ):
 
             def looks() -> Iterator[Look | Refined]:

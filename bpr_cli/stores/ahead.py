@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.stores.folders import folder_of, read_from_store
+from bpr_cli.stores.retrying import stop_trying_when
 
 THREADS = 8  # a store answers slowly, but many at a time
 MOST_AHEAD = 16  # photos begun and not yet taken
@@ -24,14 +25,14 @@ class _ReadAhead:
         self._begun: set[Path] = set()
         self._ready: dict[Path, bytes | Exception] = {}
         self._changed = threading.Condition()
-        self._ended = False
+        self._ended = threading.Event()
         for _ in range(min(THREADS, len(paths))):
             threading.Thread(target=self._work, name="bpr-store", daemon=True).start()
 
     def end(self) -> None:
         """Begin nothing more."""
         with self._changed:
-            self._ended = True
+            self._ended.set()
             self._changed.notify_all()
 
     def take(self, path: Path, keep: bool) -> bytes | None:
@@ -53,11 +54,12 @@ class _ReadAhead:
         return found
 
     def _work(self) -> None:
+        stop_trying_when(self._ended)
         while True:
             with self._changed:
-                while not self._ended and self._waiting and not self._has_room():
+                while not self._ended.is_set() and self._waiting and not self._has_room():
                     self._changed.wait()
-                if self._ended or not self._waiting:
+                if self._ended.is_set() or not self._waiting:
                     return
                 path = self._waiting.popleft()
                 self._begun.add(path)

@@ -6,6 +6,7 @@ Messages are made of kinds and codes, never of a library's own text, which may h
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -46,6 +47,14 @@ CREDENTIALS = {
     "gs": "Log in with gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS",
     "hf": "Log in with hf auth login, or set HF_TOKEN",
 }
+
+
+_own = threading.local()  # `stopped` of this thread
+
+
+def stop_trying_when(stopped: threading.Event) -> None:
+    """In this thread nothing is tried again once an event has happened: the process is ending."""
+    _own.stopped = stopped
 
 
 class CutOffError(OSError):
@@ -93,7 +102,8 @@ def with_retries(address: Address, doing: str, action: Callable[[], T]) -> T:
             raise InputError(
                 f"it could not be {doing}: tried {times}, {fault.problem}", file=str(address), remedy=fault.remedy
             )
-        time.sleep(waiting)
+        if getattr(_own, "stopped", threading.Event()).wait(waiting):
+            break
     raise InputError(f"it cannot be {doing}: {fault.problem}", file=str(address), remedy=fault.remedy)
 
 

@@ -12,7 +12,6 @@ import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial, wraps
 from itertools import count
@@ -26,7 +25,9 @@ from bpr_cli.locks import LOCK, holding, temporary_folder
 from bpr_cli.stores import names
 from bpr_cli.stores.addresses import Address, is_address, parse_address
 from bpr_cli.stores.folders import stand_for, stand_no_more
-from bpr_cli.stores.transfers import THREADS, check_writable, fetch, find_entry, list_below, put
+from bpr_cli.stores.parallel import all_done
+from bpr_cli.stores.shard_cache import cached_shards
+from bpr_cli.stores.transfers import check_writable, fetch, find_entry, list_below, put
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +56,7 @@ def with_stores(
     photos: Iterable[str] = (),
     outputs: Iterable[str] = (),
     filled: Iterable[str] = (),
+    shards: Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function take addresses for some of its parameters; it gets local paths.
 
@@ -63,12 +65,14 @@ def with_stores(
         photos: of folders of photos, or of one photo.
         outputs: of files and folders that it writes; they are put into the store when it has returned.
         filled: of folders that it fills by itself, piece by piece, at their `output_address`.
+        shards: of folders of shards, to which it comes again and again; a parameter `quiet` goes for their copying too.
     """
     roles = [
         (Staging.input, inputs),
         (Staging.photos, photos),
         (Staging.output, outputs),
         (Staging.filled, filled),
+        (Staging.shards, shards),
     ]
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -79,7 +83,7 @@ def with_stores(
             if not any(map(_has_address, (*args, *kwargs.values()))):
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
-            with Staging() as staging:
+            with Staging(quiet=bool(bound.arguments.get("quiet"))) as staging:
                 for role, parameters in roles:
                     for name in parameters:
                         if _has_address(bound.arguments.get(name)):
@@ -107,7 +111,8 @@ def _each(value: Any, change: Callable[[Address], Path]) -> Any:
 class Staging:
     """The local paths of one call; a context that removes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._stack = ExitStack()
         self._inputs: list[Address] = []
         self._outputs: dict[Path, Address] = {}  # put into their store at the end
@@ -115,7 +120,7 @@ class Staging:
 
     def __enter__(self) -> Staging:
         self._cache = cache_folder()
-        for name in ("inputs", "outputs"):
+        for name in ("inputs", "outputs", "shards"):
             ensure_folder(self._cache / name)
         self._cache = self._cache.resolve()  # as paths are that are shown as addresses
         self._root = self._stack.enter_context(temporary_folder(self._cache / "inputs"))
@@ -127,7 +132,7 @@ class Staging:
     ) -> None:
         self._stack.close()
         for path in (*self._outputs, *self._filled):
-            if not any(other.name != LOCK for other in path.parent.iterdir()):
+            if not any(other.is_file() and other.name != LOCK for other in path.parent.rglob("*")):
                 shutil.rmtree(path.parent, ignore_errors=True)
 
     def input(self, address: Address) -> Path:
@@ -164,6 +169,12 @@ class Staging:
         path = self._output_path(address)
         path.mkdir(exist_ok=True)
         self._filled.append(path)
+        return path
+
+    def shards(self, address: Address) -> Path:
+        """A copy of a folder of shards, which is kept for other runs (`shard_cache`)."""
+        path = cached_shards(address, self._cache / "shards", self._stack, self._quiet)
+        self._know(path, address)
         return path
 
     def _output_path(self, address: Address) -> Path:
@@ -208,9 +219,7 @@ class Staging:
         path = self._named(address)
         self._know(path, address)
         entries = list_below(address)
-        with ThreadPoolExecutor(THREADS) as threads:
-            for done in [threads.submit(fetch, entry, path / name) for name, entry in entries.items()]:
-                done.result()
+        all_done(fetch, [(entry, path / name) for name, entry in entries.items()])
         return path
 
     def _folder(self, address: Address) -> Path:
@@ -237,7 +246,5 @@ def _upload(path: Path, address: Address) -> None:
         return
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
     last = [file for file in files if file.name in LAST]
-    with ThreadPoolExecutor(THREADS) as threads:
-        for group in ([file for file in files if file not in last], last):
-            for done in [threads.submit(put, file, address.child(file.relative_to(path).as_posix())) for file in group]:
-                done.result()
+    for group in ([file for file in files if file not in last], last):
+        all_done(put, [(file, address.child(file.relative_to(path).as_posix())) for file in group])

@@ -16,7 +16,6 @@ from bpr_cli.stores.retrying import INSTALL, PACKAGES, CutOffError, with_retries
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10, 20  # seconds without an answer; what fsspec's configuration says goes before
 PIECE = 32 * BLOCK  # bytes asked for at once
-THREADS = 8  # that copy several objects: a store answers slowly, but many at a time
 TRIES_INSIDE = 2  # of s3fs itself, for each page of a listing
 
 

@@ -12,6 +12,7 @@ from bpr_cli.errors import InputError
 from bpr_cli.extraction.manifest import read_manifest
 from bpr_cli.files import fingerprint
 from bpr_cli.shards import SPLITS, list_shards
+from bpr_cli.stores.names import with_addresses
 from bpr_cli.training.loading import PatchDataset
 
 NAMED = 3  # shards that an error message names
@@ -71,7 +72,8 @@ def read_patch_sets(folders: Sequence[Path]) -> PatchSets:
         raise InputError(what, file=folders[0], remedy="Extract more photos, or set less aside: --val-fraction")
     for dataset in (train, val):
         dataset.reader.check_sides(patch_size + 2 * padding)
-    return PatchSets(manifests, train, val, patch_size, padding, schemes.pop() if len(schemes) == 1 else None)
+    shown = {with_addresses(folder): manifest for folder, manifest in manifests.items()}
+    return PatchSets(shown, train, val, patch_size, padding, schemes.pop() if len(schemes) == 1 else None)
 
 
 def fingerprint_shards(sets: PatchSets) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.network import checkpoint, networks
+from bpr_cli.stores.staging import with_stores
 from bpr_cli.training.distributed import Process, from_leader, joined_process, synchronise_batch_norm
 from bpr_cli.training.loading import default_workers
 from bpr_cli.training.loop import Training, TrainingDivergedError, TrainingSummary
@@ -31,6 +32,7 @@ from bpr_cli.training.run_record import Opened, deciding, describe, open_run, wr
 __all__ = ["TrainingDivergedError", "TrainingSummary", "train"]
 
 
+@with_stores(shards=("patches",))
 def train(
     patches: PathLike | Sequence[PathLike],
     out: PathLike,
@@ -49,7 +51,8 @@ def train(
     """Train a refiner on patch shards.
 
     Args:
-        patches: folders made by `extract`; their train shards are trained on, their val shards validated on.
+        patches: folders made by `extract`, also in a store; their train shards are trained on, their val shards
+            validated on.
         out: the run's folder (see `run_folder`).
         recipe: network, optimiser, schedule, loss, augmentation (`choose_recipe`); None: the default one, on
             `init`'s network.

@@ -20,7 +20,7 @@ from bpr_cli.commands.refine import refine
 from bpr_cli.commands.train import train
 from bpr_cli.defaults import FILE_NAME, read_defaults
 from bpr_cli.errors import InputError, ToldElsewhereError
-from bpr_cli.processes import one_voice_a_machine, raise_on_signals
+from bpr_cli.processes import ignore_signals, one_voice_a_machine, raise_on_signals
 
 # torch, OpenCV and the rest are imported inside the commands, so that --help answers at once.
 
@@ -58,6 +58,8 @@ def main() -> NoReturn:
     except Exception as error:
         ending.print_bug(error)
         raise SystemExit(1) from None
+    finally:
+        ignore_signals()  # it is ending
     raise SystemExit(0)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from bpr_cli.training.averaging import added_over_processes
 
 T = TypeVar("T")
 
+START, START_POLL = "start", 0.05  # in torchrun's store: the name of the last start; seconds between looks at it
 TOLD = "told"  # in the store that all processes share: how many of them had something to say of their end
 
 
@@ -64,19 +67,57 @@ def joined_process(device: str) -> Iterator[Process]:
         return
     if "TORCHELASTIC_RUN_ID" in os.environ:
         end_with_parent()  # torchrun's processes outlive it if it is killed
-    store, rank, world = next(dist.rendezvous("env://"))
+    try:
+        store, rank, world = next(dist.rendezvous("env://"))
+        start = dist.PrefixStore(_name_of_start(store, rank, world), store)
+    except dist.DistError as error:
+        raise ConnectionError("the processes of this run do not find each other") from error
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    with _one_voice(store, rank):
+    with _one_voice(start, rank):
         chosen = choose_device(device)
         if chosen.type == "cuda":
             chosen = torch.device("cuda", local_rank)
             torch.cuda.set_device(chosen)
+        _wait_for_others(start, rank, world)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=rank, world_size=world)
+        dist.init_process_group(backend, store=dist.PrefixStore("group", start), rank=rank, world_size=world)
         try:
             yield Process(rank, world, chosen, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
         finally:
             dist.destroy_process_group()
+
+
+def _name_of_start(store: Any, rank: int, world: int) -> str:
+    """A name that all processes of this start agree on, and that no earlier start had.
+
+    Torchrun keeps its store when it starts processes anew, with the addresses of those that are gone: under the same
+    names, the new ones would look for them there. The leading process makes a name up; each other one signs under it,
+    and takes it for this start's once its signature comes back.
+    """
+    own = secrets.token_hex(8)
+    if rank == 0:
+        store.set(START, own)
+        signed = [f"{own}/{other}" for other in range(1, world)]
+        while not store.check(signed):
+            time.sleep(START_POLL)
+        store.set(f"{own}/all", b" ".join(store.get(key) for key in signed))
+        return own
+    while True:
+        if store.check([START]):
+            name = store.get(START).decode()
+            store.set(f"{name}/{rank}", own)
+            if store.check([f"{name}/all"]) and own.encode() in store.get(f"{name}/all").split():
+                return str(name)
+        time.sleep(START_POLL)
+
+
+def _wait_for_others(store: Any, rank: int, world: int) -> None:
+    """Wait until all processes are here; ToldElsewhereError if one of them has ended."""
+    store.set(f"here/{rank}", "")
+    while not store.check([f"here/{other}" for other in range(world)]):
+        if store.check([TOLD]):
+            raise ToldElsewhereError
+        time.sleep(START_POLL)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from functools import partial
 from os import PathLike
 from typing import TypeVar
 
+from bpr_cli.stores.names import with_addresses
+
 DISTRIBUTION = "boundary-patch-refinement"  # what pip knows it by
 LONGEST_ID = 80  # characters of an image's id in a message
 
@@ -57,7 +59,7 @@ class InputError(ValueError):
         if self.index is not None:
             where.append(f"annotation {self.index}")
         text = f"{', '.join(where)}: {self.problem}" if where else self.problem
-        text = f"{text}. {self.remedy}." if self.remedy else f"{text}."
+        text = with_addresses(f"{text}. {self.remedy}." if self.remedy else f"{text}.")
         # Names come from files: a line break or an escape sequence in one must not reach the terminal.
         return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 

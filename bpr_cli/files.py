@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bpr_cli.errors import InputError
+from bpr_cli.stores.addresses import is_address, parse_address
 
 if sys.platform != "win32":
     import fcntl
@@ -43,6 +44,9 @@ def as_path(value: PathLike, name: str) -> Path:
     """A path given to a function as str or Path; InputError, which calls it `name`, for anything else."""
     if not isinstance(value, (str, os.PathLike)):
         raise InputError(f"{name} is {type(value).__name__}, not a path", remedy="Give a str or a Path")
+    if is_address(value):
+        shown = str(parse_address(value))
+        raise InputError(f"{name} cannot be in a store or on a server", file=shown, remedy="Give a local path")
     if "\0" in os.fspath(value) or not os.fspath(value):
         raise InputError(f"{name} is {os.fspath(value)!r}, not a path", remedy="Give the path of a file or folder")
     return Path(value)

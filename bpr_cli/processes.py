@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -74,6 +74,12 @@ def begin_worker(_worker: int = 0) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
+def _begin_pool_worker(begin: Callable[[], object] | None) -> None:
+    begin_worker()
+    if begin is not None:
+        begin()
+
+
 def _report_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """As Python does, but for connections that the parent breaks by ending, which multiprocessing reports this way."""
     if not issubclass(kind, ConnectionError):
@@ -116,17 +122,21 @@ def one_voice_a_machine() -> Iterator[None]:
 
 
 @contextmanager
-def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+def worker_pool(processes: int, begin: Callable[[], object] | None = None) -> Iterator[ProcessPoolExecutor]:
     """A pool of spawned workers. On any failure, Ctrl-C too, they are ended at once, whatever they are at.
 
     Work is to be submitted within `signals_held`.
+
+    Args:
+        processes: how many workers.
+        begin: called first in each of them.
 
     Raises:
         InputError: a worker was killed from outside.
     """
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=begin_worker)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_begin_pool_worker, initargs=(begin,))
     try:
         yield pool
     except BaseException as error:

@@ -36,8 +36,7 @@ class Unfinished:
     """
 
     def __init__(self, output: Path, made_from: Mapping[str, Any]) -> None:
-        named = output if output.name not in ("", "..") else output.resolve()
-        self.folder = named.with_name(named.name + SUFFIX)
+        self.folder = folder_of(output)
         self._made_from = dict(made_from)
         self._lock = ExitStack()
 
@@ -97,6 +96,12 @@ class Unfinished:
                 file=self.folder,
                 remedy="Use the same ones to go on, or remove that folder to begin anew",
             )
+
+
+def folder_of(output: Path) -> Path:
+    """Where unfinished work on an output is kept."""
+    named = output if output.name not in ("", "..") else output.resolve()
+    return named.with_name(named.name + SUFFIX)
 
 
 def _differences(before: Any, now: Mapping[str, Any]) -> list[str]:

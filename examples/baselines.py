@@ -46,7 +46,7 @@ def main() -> None:
 
     results = read_results(arguments.results)
     if arguments.image_info:
-        results = coco.with_image_info(results, arguments.image_info)
+        results = coco.with_image_info(results, coco.read_image_info(arguments.image_info))
     paths = ImageFinder(arguments.images).find_all([entry.image for entry in results.images])
     segmentations: list[RLE | None] = [None] * results.count
     for entry in tqdm(results.images, arguments.method, unit="image"):

@@ -15,7 +15,7 @@ import numpy as np
 from bpr_cli import patches
 from bpr_cli.engines.recording import RECORD_AT
 from bpr_cli.formats import read_results
-from bpr_cli.formats.coco import with_image_info
+from bpr_cli.formats.coco import read_image_info, with_image_info
 from bpr_cli.formats.finding import ImageFinder
 from bpr_cli.formats.images import image_size
 from bpr_cli.formats.segmentation import decode_mask
@@ -113,7 +113,7 @@ def count_patches(
     """
     read = read_results(results)
     if image_info is not None:
-        read = with_image_info(read, image_info)
+        read = with_image_info(read, read_image_info(image_info))
     paths = ImageFinder(images).find_all([entry.image for entry in read.images if entry.instances])
     totals = dict.fromkeys(thresholds, 0)
     for entry in read.images:

@@ -24,6 +24,7 @@ from bpr_cli.commands.options import (
     Speed,
     console,
 )
+from bpr_cli.files import as_path
 
 WorkloadName = Literal["cityscapes", "coco"]
 
@@ -84,8 +85,8 @@ def benchmark(
     )
     measured = run(
         results,
-        images=images,
-        image_info=image_info,
+        images=None if images is None else as_path(images, "images"),
+        image_info=None if image_info is None else as_path(image_info, "image_info"),
         workload=workload,
         photos=photos,
         model=models,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,13 +20,18 @@ from bpr_cli.commands.options import (
     print_notices,
     print_skipped,
 )
+from bpr_cli.files import PathLike, as_path
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.notices import collected_warnings
+from bpr_cli.stores.staging import with_stores
+
+if TYPE_CHECKING:
+    from bpr_cli.comparing.comparison import Comparison
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="Results before refinement.", show_default=False)],
-    after: Annotated[Path, typer.Argument(help="The same detections after it.", show_default=False)],
+    before: Annotated[str, typer.Argument(help="Results before refinement.", show_default=False)],
+    after: Annotated[str, typer.Argument(help="The same detections after it.", show_default=False)],
     images: Images = None,
     image_info: ImageInfo = None,
     report: ChangesReport = None,
@@ -41,18 +45,14 @@ def compare(
 
     [bold]bpr compare[/] results.json refined.json --images photos/ --report look/
     """
-    from bpr_cli.comparing.compare import compare as run
     from bpr_cli.report.change_tables import change_table
-    from bpr_cli.report.changes_json import write_changes_json
-    from bpr_cli.report.changes_page import write_changes_page
-    from bpr_cli.report.outputs import check_outputs
 
-    sources = [path for path in (before, after, image_info) if path is not None]
-    check_outputs(json_file, report, sources, images)
     with collected_warnings() as warned:
-        comparison = run(
+        comparison, left_out = _compare(
             before,
             after,
+            report,
+            json_file,
             images=images,
             image_info=image_info,
             orientation=orientation,
@@ -60,13 +60,41 @@ def compare(
             skip_bad=skip_bad,
             quiet=quiet,
         )
-        if json_file is not None:
-            write_changes_json(comparison, json_file)
-        left_out: list[str] = []
-        if report is not None:
-            _, left_out = write_changes_page(comparison, report, skip_bad=skip_bad, quiet=quiet)
     console.print(change_table(comparison))
     print_notices(warned)
     print_skipped("could not be compared", comparison.skipped)
     print_skipped("could not be shown", left_out)
     print_changes(json_file, report)
+
+
+@with_stores(inputs=("before", "after", "image_info"), photos=("images",), outputs=("report", "json_file"))
+def _compare(
+    before: PathLike,
+    after: PathLike,
+    report: PathLike | None,
+    json_file: PathLike | None,
+    *,
+    images: PathLike | None,
+    image_info: PathLike | None,
+    skip_bad: bool,
+    quiet: bool,
+    **options: Any,
+) -> tuple[Comparison, list[str]]:
+    """The comparison, its files written, and what the page could not show."""
+    from bpr_cli.comparing.compare import compare
+    from bpr_cli.report.changes_json import write_changes_json
+    from bpr_cli.report.changes_page import write_changes_page
+    from bpr_cli.report.outputs import check_outputs
+
+    page = None if report is None else as_path(report, "report")
+    figures = None if json_file is None else as_path(json_file, "json_file")
+    photos = None if images is None else as_path(images, "images")
+    sources = [as_path(path, "an input") for path in (before, after, image_info) if path is not None]
+    check_outputs(figures, page, sources, photos)
+    comparison = compare(before, after, images=photos, image_info=image_info, skip_bad=skip_bad, quiet=quiet, **options)
+    if figures is not None:
+        write_changes_json(comparison, figures)
+    left_out: list[str] = []
+    if page is not None:
+        _, left_out = write_changes_page(comparison, page, skip_bad=skip_bad, quiet=quiet)
+    return comparison, left_out

@@ -14,6 +14,7 @@ import typer
 
 from bpr_cli.commands.options import print_error, print_note
 from bpr_cli.processes import exit_code, ignore_signals, is_leading
+from bpr_cli.stores.addresses import is_address
 
 OUTPUTS = ("output", "report", "json_file", "json")  # parameters of commands that name what they write
 
@@ -46,7 +47,7 @@ def stating_what_is_left(command: Callable[..., None], left: Left | None = None)
 
 def kept_shards(parameters: Mapping[str, Any]) -> str:
     """What an interrupted extraction leaves."""
-    output: Path = parameters["output"]
+    output = Path(parameters["output"])
     count = len(list(output.glob("*.report.json")))
     if count == 0:
         return "no shard was finished"
@@ -55,7 +56,7 @@ def kept_shards(parameters: Mapping[str, Any]) -> str:
 
 def kept_state(parameters: Mapping[str, Any]) -> str:
     """What an interrupted training leaves."""
-    state: Path = parameters["output"] / "last.pt"
+    state = Path(parameters["output"], "last.pt")
     if not state.exists():
         return f"no state was saved yet in {state.parent}; --resume begins anew"
     return f"the last saved state is kept in {state}; --resume goes on from there"
@@ -85,7 +86,8 @@ def describe_os_error(error: OSError) -> str:
 def _written_since(begun: int, parameters: Mapping[str, Any]) -> str:
     """Which outputs were written since a time (ns); temporary files do not count."""
     written = []
-    for output in (parameters[name] for name in OUTPUTS if parameters.get(name) is not None):
+    named = [parameters[name] for name in OUTPUTS if parameters.get(name) is not None]
+    for output in (Path(name) for name in named if not is_address(name)):  # nothing is in a store before the end
         for path in output.rglob("*") if output.is_dir() else [output]:
             if path.suffix != ".part" and path.is_file() and path.stat().st_mtime_ns >= begun:
                 written.append(path)

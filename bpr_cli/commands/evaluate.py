@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from bpr_cli.commands.options import (
     FIGURES,
     INPUT,
+    PATH,
     MaxPixels,
     Orientation,
     Quiet,
@@ -17,14 +18,18 @@ from bpr_cli.commands.options import (
     console,
     errors,
     is_typed,
+    print_changes,
     print_notices,
     print_skipped,
 )
 from bpr_cli.errors import InputError
+from bpr_cli.files import PathLike, as_path
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.notices import collected_warnings
+from bpr_cli.stores.staging import with_stores
 
 if TYPE_CHECKING:
+    from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
     from bpr_cli.evaluation.figures import Evaluation
 
 
@@ -37,34 +42,37 @@ def _conditions(typed: str) -> list[str]:
 
 def evaluate(
     context: typer.Context,
-    results: Annotated[Path, typer.Argument(help="Results to score.", show_default=False)],
+    results: Annotated[str, typer.Argument(help="Results to score.", show_default=False)],
     gt: Annotated[
-        Path,
+        str,
         typer.Option(
             help="Ground truth: a COCO or LVIS dataset (JSON), a folder of Cityscapes' *_instanceIds.png, or labels in "
             "any other form that bpr refine reads.",
+            metavar=PATH,
             rich_help_panel=INPUT,
         ),
     ],
     baseline: Annotated[
-        Path | None,
-        typer.Option(help="The results before refinement, to compare with.", rich_help_panel=INPUT),
+        str | None,
+        typer.Option(help="The results before refinement, to compare with.", metavar=PATH, rich_help_panel=INPUT),
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(help="Folder for a report to look at (index.html).", rich_help_panel=INPUT),
+        str | None,
+        typer.Option(help="Folder for a report to look at (index.html).", metavar=PATH, rich_help_panel=INPUT),
     ] = None,
     images: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Folder of the photos: for the report, and for sizes where labels have none (YOLO's).",
+            metavar=PATH,
             rich_help_panel=INPUT,
         ),
     ] = None,
     image_info: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="COCO JSON with the file names and classes of the results' ids, for --gt of Cityscapes.",
+            metavar=PATH,
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -77,7 +85,8 @@ def evaluate(
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="File for all figures, for machines.", rich_help_panel=INPUT)
+        str | None,
+        typer.Option("--json", help="File for all figures, for machines.", metavar=PATH, rich_help_panel=INPUT),
     ] = None,
     upper_bound: Annotated[
         str,
@@ -138,50 +147,76 @@ def evaluate(
     [bold]bpr evaluate[/] refined.json --gt gt.json --baseline input.json --report report/ --images photos/
     """
     from bpr_cli.evaluation.conditions import failures, parse_conditions
-    from bpr_cli.evaluation.evaluate import evaluate_inputs, unfinished_evaluation
     from bpr_cli.evaluation.evaluation_settings import EvaluationSettings, parse_distances
-    from bpr_cli.evaluation.reading import read_inputs
-    from bpr_cli.formats.images import PhotoReader
-    from bpr_cli.report.figures_json import write_json
-    from bpr_cli.report.outputs import check_outputs
-    from bpr_cli.report.page import write_report
 
     if report is None and is_typed(context, "orientation"):
         raise InputError("--orientation is for the report", remedy="Ask for it with --report")
     conditions = parse_conditions(fail_below or (), fail_above or (), compared=baseline is not None)
     settings = EvaluationSettings(boundary_ratio, tolerance, parse_distances(upper_bound), group_by)
-    reader = PhotoReader(orientation, max_pixels)
-    sources = [path for path in (results, gt, baseline, image_info) if path is not None]
-    check_outputs(json_file, report, sources, images)
-    page = None
     with collected_warnings() as warned:
-        inputs = read_inputs(
+        evaluation, unusable = _evaluate(
             results,
             gt,
             baseline,
+            report,
+            json_file,
+            settings=settings,
+            orientation=orientation,
+            quiet=quiet,
             images=images,
             image_info=image_info,
             coco_classes=coco_classes,
             max_pixels=max_pixels,
             skip_bad=skip_bad,
         )
-        with unfinished_evaluation(inputs, settings, json_file) as unfinished:
-            evaluation = evaluate_inputs(inputs, settings, unfinished=unfinished, quiet=quiet)
-            if json_file is not None:
-                write_json(evaluation, json_file)
-            if report is not None:
-                page = write_report(evaluation, inputs, report, images=images, reader=reader, quiet=quiet)
     print_notices(warned)
     _print_tables(evaluation, per_category=per_category)
-    print_skipped("could not be used; such a detection counts as one without a pixel", inputs.unusable)
-    if json_file is not None:
-        console.print(f"figures -> {json_file}", highlight=False, markup=False, soft_wrap=True)
-    if page is not None:
-        console.print(f"report -> {page}", highlight=False, markup=False, soft_wrap=True)
+    print_skipped("could not be used; such a detection counts as one without a pixel", unusable)
+    print_changes(json_file, report)
     if failed := failures(evaluation, conditions):
         for line in failed:
             errors.print(f"[bold red]failed:[/] {line}", highlight=False, soft_wrap=True)
         raise typer.Exit(1)
+
+
+@with_stores(inputs=("results", "gt", "baseline", "image_info"), photos=("images",), outputs=("report", "json_file"))
+def _evaluate(
+    results: PathLike,
+    gt: PathLike,
+    baseline: PathLike | None,
+    report: PathLike | None,
+    json_file: PathLike | None,
+    *,
+    settings: EvaluationSettings,
+    orientation: str,
+    quiet: bool,
+    images: PathLike | None,
+    image_info: PathLike | None,
+    max_pixels: int,
+    **options: bool,
+) -> tuple[Evaluation, Sequence[str]]:
+    """The evaluation, its files written, and what could not be used."""
+    from bpr_cli.evaluation.evaluate import evaluate_inputs, unfinished_evaluation
+    from bpr_cli.evaluation.reading import read_inputs
+    from bpr_cli.formats.images import PhotoReader
+    from bpr_cli.report.figures_json import write_json
+    from bpr_cli.report.outputs import check_outputs
+    from bpr_cli.report.page import write_report
+
+    page = None if report is None else as_path(report, "report")
+    figures = None if json_file is None else as_path(json_file, "json_file")
+    photos = None if images is None else as_path(images, "images")
+    reader = PhotoReader(orientation, max_pixels)
+    sources = [as_path(path, "an input") for path in (results, gt, baseline, image_info) if path is not None]
+    check_outputs(figures, page, sources, photos)
+    inputs = read_inputs(results, gt, baseline, images=photos, image_info=image_info, max_pixels=max_pixels, **options)
+    with unfinished_evaluation(inputs, settings, figures) as unfinished:
+        evaluation = evaluate_inputs(inputs, settings, unfinished=unfinished, quiet=quiet)
+        if figures is not None:
+            write_json(evaluation, figures)
+        if page is not None:
+            write_report(evaluation, inputs, page, images=photos, reader=reader, quiet=quiet)
+    return evaluation, inputs.unusable
 
 
 def _print_tables(evaluation: Evaluation, *, per_category: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from bpr_cli.commands.options import (
     BELOW_ONE,
     INPUT,
     PATCHES,
+    PATH,
     SPEED,
     MaxPixels,
     Orientation,
@@ -21,6 +21,7 @@ from bpr_cli.commands.options import (
     console,
     is_typed,
     print_notices,
+    print_place,
     print_skipped,
 )
 from bpr_cli.errors import refuse_beside
@@ -32,20 +33,22 @@ LARGEST_SIDE = 4096  # px of a stored patch, as `shards.LARGEST_SIDE`
 
 def extract(
     context: typer.Context,
-    images: Annotated[Path, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)],
+    images: Annotated[str, typer.Option(help="Folder of the photos.", metavar=PATH, rich_help_panel=INPUT)],
     gt: Annotated[
-        Path,
+        str,
         typer.Option(
-            help="Ground truth: a COCO dataset (JSON), or any other input of bpr refine.", rich_help_panel=INPUT
+            help="Ground truth: a COCO dataset (JSON), or any other input of bpr refine.",
+            metavar=PATH,
+            rich_help_panel=INPUT,
         ),
     ],
     results: Annotated[
-        list[Path] | None,
-        typer.Option(help="Detections on these photos; repeat for more.", rich_help_panel=INPUT),
+        list[str] | None,
+        typer.Option(help="Detections on these photos; repeat for more.", metavar=PATH, rich_help_panel=INPUT),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the shards.", rich_help_panel=INPUT)
-    ] = Path("shards"),
+        str, typer.Option("--output", "-o", help="Folder for the shards.", metavar=PATH, rich_help_panel=INPUT)
+    ] = "shards",
     orientation: Orientation = "exif",
     max_pixels: MaxPixels = MAX_PIXELS,
     skip_bad: SkipBad = False,
@@ -155,7 +158,7 @@ def extract(
     for split, entry in manifest["splits"].items():
         console.print(f"{split}: {entry['patches']} patches in {len(entry['shards'])} shards", highlight=False)
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in manifest["counts"].items())
-    console.print(f"{counts} -> {output}", highlight=False, soft_wrap=True)
+    print_place(counts, output)
     print_notices(warned)
     left_out = [(manifest["counts"].get(f"{name}_left_out"), name) for name in ("images", "instances")]
     print_skipped("left out: " + ", ".join(f"{name} {n}" for n, name in left_out if n), manifest["skipped"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
+from os import PathLike
 from typing import Annotated, Literal
 
 import typer
@@ -13,6 +13,8 @@ from rich.markup import escape
 
 from bpr_cli.limits import MOST_PIXELS
 from bpr_cli.notices import InputWarning, notice_lines
+from bpr_cli.stores.addresses import shown
+from bpr_cli.stores.names import with_addresses
 
 console = Console()
 errors = Console(stderr=True)
@@ -26,6 +28,9 @@ SpeedName = Literal["fast", "balanced", "best"]
 BlendName = Literal["uniform", "hann"]
 SchemeName = Literal["dense", "grid", "instance"]
 MaskFormName = Literal["same", "rle", "polygons"]
+PATH = (
+    "PATH"  # how --help calls what may be a local path or an address; such options are str, as a Path spoils addresses
+)
 BELOW_ONE = 0.99  # largest value of shares that must not reach 1
 
 
@@ -39,7 +44,7 @@ def _complete_device() -> list[str]:
     return ["auto", "cpu", "cuda", "cuda:0", "mps"]
 
 
-Images = Annotated[Path | None, typer.Option(help="Folder of the photos.", rich_help_panel=INPUT)]
+Images = Annotated[str | None, typer.Option(help="Folder of the photos.", metavar=PATH, rich_help_panel=INPUT)]
 Device = Annotated[
     str,
     typer.Option(
@@ -82,9 +87,11 @@ Batch = Annotated[
     ),
 ]
 ImageInfo = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="COCO JSON with the images' file names, if the photos are not named by image id.", rich_help_panel=INPUT
+        help="COCO JSON with the images' file names, if the photos are not named by image id.",
+        metavar=PATH,
+        rich_help_panel=INPUT,
     ),
 ]
 Speed = Annotated[
@@ -145,16 +152,19 @@ SkipBad = Annotated[
     typer.Option("--skip-bad", help="Go on past what cannot be used, and list it at the end.", rich_help_panel=INPUT),
 ]
 ChangesReport = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--report",
         help="Folder for a page to look at (index.html): what changed, without ground truth.",
+        metavar=PATH,
         rich_help_panel=INPUT,
     ),
 ]
 ChangesJson = Annotated[
-    Path | None,
-    typer.Option("--json", help="File for the figures of what changed, for machines.", rich_help_panel=INPUT),
+    str | None,
+    typer.Option(
+        "--json", help="File for the figures of what changed, for machines.", metavar=PATH, rich_help_panel=INPUT
+    ),
 ]
 Scheme = Annotated[
     SchemeName,
@@ -197,9 +207,15 @@ def print_skipped(heading: str, lines: Iterable[str]) -> None:
         print_note(f"  {line}")
 
 
-def print_changes(json_file: Path | None, report: Path | None) -> None:
+def print_place(what: str, place: str | PathLike[str]) -> None:
+    """Where an output is: a local path, or an address without what gives access."""
+    text = f"{what} -> {with_addresses(shown(place))}"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_changes(json_file: str | None, report: str | None) -> None:
     """Where the figures and the page of what changed are."""
     if json_file is not None:
-        console.print(f"figures -> {json_file}", highlight=False, markup=False, soft_wrap=True)
+        print_place("figures", json_file)
     if report is not None:
-        console.print(f"report -> {report / 'index.html'}", highlight=False, markup=False, soft_wrap=True)
+        print_place("report", f"{report.rstrip('/')}/index.html")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from bpr_cli.commands.options import (
     BELOW_ONE,
     INPUT,
     PATCHES,
+    PATH,
     Batch,
     Blend,
     ChangesJson,
@@ -38,12 +38,13 @@ from bpr_cli.commands.options import (
 )
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.notices import collected_warnings
+from bpr_cli.stores.addresses import shown
 
 
 def refine(
     context: typer.Context,
     input: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="COCO results, dataset or panoptic (JSON); a folder of masks, label maps, Cityscapes results or YOLO "
             "labels; files of labelme, CVAT, Label Studio or Segment Anything; or a photo together with --mask.",
@@ -51,26 +52,30 @@ def refine(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
             "--output",
             "-o",
             help="Refined results, in the input's form (JSON or folder); with --mask, a folder.",
+            metavar=PATH,
             rich_help_panel=INPUT,
         ),
     ],
     images: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            help="Folder of the photos, or the photo if there is one; repeat for more folders.", rich_help_panel=INPUT
+            help="Folder of the photos, or the photo if there is one; repeat for more folders.",
+            metavar=PATH,
+            rich_help_panel=INPUT,
         ),
     ] = None,
     image_info: ImageInfo = None,
     mask: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             help="A mask image of the photo, a folder of them, a pattern (*.png) or a map of its objects; repeat for "
             "more.",
+            metavar=PATH,
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -174,7 +179,7 @@ def refine(
         )
     console.print(
         f"{summary.instances} instances, {summary.changed} changed, {summary.patches} patches ({summary.engine}) "
-        f"-> {output}",
+        f"-> {shown(output)}",
         highlight=False,
         soft_wrap=True,
     )

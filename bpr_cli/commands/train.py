@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from bpr_cli.commands.options import (
     INPUT,
+    PATH,
     SPEED,
     Device,
     Quiet,
@@ -18,26 +18,27 @@ from bpr_cli.commands.options import (
 from bpr_cli.processes import is_leading, one_voice_a_machine
 
 
-def _run_folder(context: typer.Context, output: Path | None) -> Path:
+def _run_folder(context: typer.Context, output: str | None) -> str:
     from bpr_cli.training.numbered_runs import choose_run
 
     with one_voice_a_machine():
-        return choose_run(bool(context.params.get("resume"))) if output is None else output
+        return str(choose_run(bool(context.params.get("resume")))) if output is None else output
 
 
 def train(
     patches: Annotated[
-        list[Path],
-        typer.Option(help="Folder of shards (bpr extract); repeat for more.", rich_help_panel=INPUT),
+        list[str],
+        typer.Option(help="Folder of shards (bpr extract); repeat for more.", metavar=PATH, rich_help_panel=INPUT),
     ],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
             help="Folder of the run.  [dim]\\[default: runs/ and the next number; with --resume the last one][/]",
             callback=_run_folder,
             show_default=False,
+            metavar=PATH,
             rich_help_panel=INPUT,
         ),
     ] = None,

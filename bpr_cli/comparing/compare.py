@@ -52,7 +52,7 @@ def compare(
     first = read_results(as_path(before, "before"), max_pixels, skip_bad=skip_bad)
     last = read_results(as_path(after, "after"), max_pixels, skip_bad=skip_bad)
     if image_info is not None:
-        first = coco.with_image_info(first, as_path(image_info, "image_info"))
+        first = coco.with_image_info(first, coco.read_image_info(as_path(image_info, "image_info")))
     after_by_index = _pair(first, last, skip_bad)
     changes = Changes(first.count)
     skipped = [*first.skipped.lines, *last.skipped.lines]

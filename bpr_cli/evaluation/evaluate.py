@@ -43,12 +43,14 @@ from bpr_cli.formats.records import Instance, Results
 from bpr_cli.limits import MAX_PIXELS
 from bpr_cli.notices import warn_of_input
 from bpr_cli.progress import progress_bar
+from bpr_cli.stores.staging import with_stores
 from bpr_cli.unfinished import Unfinished
 
 BAND = 0.02  # Boundary IoU's band on COCO and LVIS, as a share of the image diagonal (Cheng et al., CVPR 2021)
 CITYSCAPES_BAND = 0.005  # the same on Cityscapes
 
 
+@with_stores(inputs=("results", "gt", "baseline", "image_info"), photos=("images",))
 def evaluate(
     results: PathLike,
     gt: PathLike,

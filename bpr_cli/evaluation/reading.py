@@ -71,7 +71,7 @@ def read_inputs(
     for entry in truth.images:
         for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
             check_pixels(height, width, max_pixels, truth.path, entry.image.id)
-    info = None if image_info is None else as_path(image_info, "image_info")
+    info = None if image_info is None else coco.read_image_info(as_path(image_info, "image_info"))
     unusable = list(truth.skipped.lines)
     if skip_bad:
         truth, lines = usable_objects(truth)

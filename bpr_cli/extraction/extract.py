@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from bpr_cli.notices import collected_warnings, warn_of_input
 from bpr_cli.processes import signals_held, worker_pool
 from bpr_cli.progress import progress_bar
 from bpr_cli.shards import SPLITS, Patch, write_shard
+from bpr_cli.stores.ahead import reading_ahead
+from bpr_cli.stores.folders import file_state, know_folders, known_folders
+from bpr_cli.stores.staging import with_stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,8 @@ class ShardMaker:
         """Extract one shard's images; the shard's report beside it says that it is whole."""
         counts: Counter[str] = Counter()
         skipped: list[str] = []
-        photos = {_name(image.path, self.images): _stamp(image.path) for image in task.images}
-        with collected_warnings() as warned:
+        photos = {_name(image.path, self.images): file_state(image.path) for image in task.images}
+        with collected_warnings() as warned, reading_ahead([image.path for image in task.images]):
             write_shard(self.out / f"{task.name}.tar", self._patches(task, counts, skipped))
         size, sha256 = fingerprint(self.out / f"{task.name}.tar")
         notices = [(warning.text, warning.file) for warning in warned]
@@ -79,7 +83,7 @@ class ShardMaker:
     def check_photos(self, task: ShardTask, report: ShardReport) -> None:
         """InputError if one of a finished shard's photos is no longer what it was made from."""
         for image in task.images:
-            if report.photos.get(_name(image.path, self.images)) != _stamp(image.path):
+            if report.photos.get(_name(image.path, self.images)) != file_state(image.path):
                 raise InputError(
                     f"the photo has changed since its patches were cut ({task.name}.tar)",
                     file=image.path,
@@ -87,6 +91,7 @@ class ShardMaker:
                 )
 
 
+@with_stores(inputs=("gt", "results"), photos=("images",), outputs=("out",))
 def extract(
     images: PathLike,
     gt: PathLike,
@@ -172,7 +177,7 @@ def _run(
         for task in tasks:
             yield task, work(task)
         return
-    with worker_pool(min(processes, len(tasks))) as pool:
+    with worker_pool(min(processes, len(tasks)), partial(know_folders, known_folders())) as pool:
         with signals_held():
             futures = {pool.submit(work, task): task for task in tasks}
         for future in as_completed(futures):
@@ -229,15 +234,6 @@ def _remove_leftovers(out: Path, name: str) -> None:
 def _name(photo: Path, folder: Path) -> str:
     """The photo's name in reports: the same from whatever working directory the folder is named."""
     return Path(os.path.relpath(photo, folder)).as_posix()
-
-
-def _stamp(photo: Path) -> list[int]:
-    """Size and time of change (ns) of a photo; nothing if it is not there, which reading it will say."""
-    try:
-        found = photo.stat()
-    except OSError:
-        return []
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _summary(reports: Sequence[ShardReport], unread: Skipped) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bpr_cli.formats import (
     label_studio,
     mask_folders,
     panoptic,
+    part_folders,
     per_image,
     xml_files,
     yolo,
@@ -28,7 +29,7 @@ from bpr_cli.formats.records import MaskForm, ReadOptions, Results
 from bpr_cli.formats.rle import RLE
 from bpr_cli.limits import MAX_PIXELS
 
-__all__ = ["check_output", "read_results", "with_masks_as", "write_results"]
+__all__ = ["check_output", "holds_parts", "read_results", "with_masks_as", "write_results"]
 
 
 class JsonFormat(NamedTuple):
@@ -52,6 +53,8 @@ class FolderFormat(NamedTuple):
     read: Callable[[Path, ReadOptions], Results]
 
 
+PARTS = FolderFormat(part_folders.is_folder, part_folders.read)
+
 # The first that matches is taken; a document that none claims is COCO's, or is refused by its name.
 JSON_FORMATS: tuple[JsonFormat, ...] = (
     JsonFormat(per_image.is_document, per_image.read_document),
@@ -66,6 +69,7 @@ FOLDER_FORMATS: tuple[FolderFormat, ...] = (
     FolderFormat(per_image.is_folder, per_image.read_folder),
     FolderFormat(label_maps.is_folder, label_maps.read_folder),
     FolderFormat(mask_folders.is_folder, mask_folders.read_folder),
+    PARTS,
 )
 
 
@@ -101,10 +105,18 @@ def read_results(
     return coco.read(document, path, options)
 
 
+def holds_parts(path: Path) -> bool:
+    """Whether it is a folder of COCO results in parts, which need not be in memory all at once."""
+    return path.is_dir() and _folder_format(path) is PARTS
+
+
+def _folder_format(path: Path) -> FolderFormat | None:
+    return next((folder_format for folder_format in FOLDER_FORMATS if folder_format.matches(path)), None)
+
+
 def _read_folder(path: Path, options: ReadOptions) -> Results:
-    for folder_format in FOLDER_FORMATS:
-        if folder_format.matches(path):
-            return folder_format.read(path, options)
+    if folder_format := _folder_format(path):
+        return folder_format.read(path, options)
     if found := foreign_folder(path):
         raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)
     raise InputError(

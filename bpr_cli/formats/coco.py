@@ -69,8 +69,8 @@ def read(document: Any, path: Path, options: ReadOptions) -> Results:
     if isinstance(document, list):
         refuse(foreign_records(document), path)
         instances = _instances(document, path, bad)
-        images = _images_of_results(instances, path)
-        grouped = _group(images, instances)
+        images = images_of_results(instances, path)
+        grouped = group(images, instances)
         skipped = Skipped.joined(bad or ())
         return Results(path, RESULTS, grouped, len(document), {}, CocoFile(path, document), skipped=skipped)
     if isinstance(document, dict) and isinstance(document.get("images"), list):
@@ -99,7 +99,7 @@ def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) ->
     return Results(
         path,
         DATASET,
-        _group(images, _instances(annotations, path, bad, images)),
+        group(images, _instances(annotations, path, bad, images)),
         len(annotations),
         categories,
         CocoFile(path, document),
@@ -109,7 +109,7 @@ def _dataset(document: dict[str, Any], path: Path, bad: list[Skipped] | None) ->
     )
 
 
-def _group(images: Mapping[int | str, ImageRecord], instances: Iterable[Instance]) -> tuple[ImageInstances, ...]:
+def group(images: Mapping[int | str, ImageRecord], instances: Iterable[Instance]) -> tuple[ImageInstances, ...]:
     """The images with their instances, each in the file's order."""
     grouped: dict[int | str, list[Instance]] = {image_id: [] for image_id in images}
     for instance in instances:
@@ -184,7 +184,7 @@ def _image_id(record: Any, index: int, path: Path) -> int | str:
     return image_id
 
 
-def _images_of_results(instances: Iterable[Instance], path: Path) -> dict[int | str, ImageRecord]:
+def images_of_results(instances: Iterable[Instance], path: Path) -> dict[int | str, ImageRecord]:
     """A results list has no list of images: id, size and (rarely) file_name come from its records.
 
     Where masks of one image differ in size, the size stays open: the photo or the ground truth tells which is wrong.
@@ -304,31 +304,50 @@ def _check_lvis_images(images: Iterable[ImageRecord], path: Path) -> None:
                 )
 
 
-def with_image_info(results: Results, info: Path) -> Results:
-    """Results whose images take file name, size and other fields, and classes their names, from a dataset.
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """Images and classes of a dataset, for results that lack them.
 
-    Args:
-        results: as read.
-        info: a COCO JSON file with `images`; its annotations, if it has any, are not looked at.
+    Attributes:
+        path: the dataset.
+        images: by id.
+        categories: id -> name.
+    """
+
+    path: Path
+    images: Mapping[int | str, ImageRecord]
+    categories: Mapping[int, str]
+
+
+def read_image_info(path: Path) -> ImageInfo:
+    """Read a COCO JSON file with `images`; its annotations, if it has any, are not looked at.
 
     Raises:
-        InputError: it has no list of images, or lacks one of the results' images.
+        InputError: it has no list of images.
     """
-    document = load(info)
+    document = load(path)
     if not isinstance(document, dict) or not isinstance(document.get("images"), list):
-        raise InputError("there is no list of images", file=info, remedy="Give a COCO JSON file with images")
-    images = images_of_dataset(document["images"], info)
+        raise InputError("there is no list of images", file=path, remedy="Give a COCO JSON file with images")
+    return ImageInfo(path, images_of_dataset(document["images"], path), categories_of(document, path)[0])
+
+
+def with_image_info(results: Results, info: ImageInfo) -> Results:
+    """Results whose images take file name, size and other fields, and classes their names, from a dataset.
+
+    Raises:
+        InputError: it lacks one of the results' images.
+    """
     entries = []
     for entry in results.images:
-        if entry.image.id not in images:
+        if entry.image.id not in info.images:
             raise InputError(
-                f"the image is not listed{differing_kinds(entry.image.id, images)}",
-                file=info,
+                f"the image is not listed{differing_kinds(entry.image.id, info.images)}",
+                file=info.path,
                 image_id=entry.image.id,
                 remedy="Give the list of these images",
             )
-        entries.append(replace(entry, image=images[entry.image.id]))
-    return replace(results, images=tuple(entries), categories=results.categories or categories_of(document, info)[0])
+        entries.append(replace(entry, image=info.images[entry.image.id]))
+    return replace(results, images=tuple(entries), categories=results.categories or info.categories)
 
 
 def with_mask(record: Mapping[str, Any], rle: RLE, form: MaskForm) -> dict[str, Any]:

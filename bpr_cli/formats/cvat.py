@@ -19,9 +19,9 @@ from bpr_cli.formats.classes import LABEL, with_class_ids
 from bpr_cli.formats.cvat_shapes import MASK, POLYGON, Shapes, mask_attributes, polygon_points
 from bpr_cli.formats.fields import as_side, described
 from bpr_cli.formats.outlines import mask_polygons
-from bpr_cli.formats.parts import objects, with_parts
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance, ReadOptions, Results, Skipped
 from bpr_cli.formats.rle import RLE, decode_rle
+from bpr_cli.formats.shapes import objects, with_parts
 from bpr_cli.masks import Mask
 from bpr_cli.notices import warn_of_input
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from bpr_cli.errors import InputError
 from bpr_cli.formats.records import ImageRecord
 from bpr_cli.notices import warn_of_input
+from bpr_cli.stores.folders import names_below
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
@@ -255,6 +256,9 @@ class ImageFinder:
 
 def _files_below(folder: Path) -> Iterable[str]:
     """Paths relative to the folder, of files that are not hidden (macOS leaves ._1.jpg beside those it copies)."""
+    if (in_store := names_below(folder)) is not None:
+        yield from in_store
+        return
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         resolved = os.path.realpath(parent)

@@ -19,6 +19,7 @@ from PIL import Image
 
 from bpr_cli.errors import InputError
 from bpr_cli.limits import MOST_PIXELS
+from bpr_cli.stores.ahead import photo_bytes
 
 # Pillow tells of broken files in all of these ways.
 BROKEN = (
@@ -72,9 +73,10 @@ class Header:
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of a file; InputError if it cannot be read."""
+    """All of a file, which may be in a store; InputError if it cannot be read."""
     try:
-        return path.read_bytes()
+        in_store = photo_bytes(path)
+        return path.read_bytes() if in_store is None else in_store
     except OSError as error:
         raise InputError(
             f"the image cannot be read ({error.strerror})", file=path, remedy="Replace the file"

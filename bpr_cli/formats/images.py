@@ -28,6 +28,7 @@ from bpr_cli.formats.orientation import ORIENTATIONS, is_meant_turned, turn, tur
 from bpr_cli.formats.records import ImageRecord, Instance
 from bpr_cli.limits import MAX_PIXELS, MOST_PIXELS
 from bpr_cli.notices import warn_of_input
+from bpr_cli.stores.ahead import photo_bytes
 
 DEEP = {"PPM", "JPEG2000", "AVIF"}  # formats whose header, as Pillow reads it, does not tell the samples' bits
 TURNED_BY_DECODER = {"TIFF"}  # formats that decoders turn by themselves, whatever they are asked
@@ -121,11 +122,12 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def image_header(path: Path) -> Header:
     """The file's header; InputError if it cannot be read."""
+    in_store = photo_bytes(path, keep=True)
     try:
-        with open_image(path) as image:
+        with open_image(path if in_store is None else io.BytesIO(in_store)) as image:
             return header_of(image)
     except BROKEN as error:
-        raise _undecodable(read_bytes(path), path) from error
+        raise _undecodable(read_bytes(path) if in_store is None else in_store, path) from error
 
 
 def _header(data: bytes) -> Header | None:

@@ -40,7 +40,7 @@ def load(path: Path) -> Any:
         raise InputError("not valid JSON (line 1, column 1: the file is empty)", file=path, remedy=WRITE_AGAIN)
     try:
         # Bytes: a byte order mark and UTF-16, as PowerShell writes it, are understood.
-        return json.loads(data, object_pairs_hook=_object)
+        document = json.loads(data, object_pairs_hook=_object)
     except _DuplicateKeyError as error:
         key = described(error.args[0])
         raise InputError(f"an object has the key {key} twice", file=path, remedy="Keep one of them") from error
@@ -59,15 +59,19 @@ def load(path: Path) -> Any:
         raise InputError("not a text file in UTF-8", file=path, remedy="Give a COCO JSON file") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists without end
         raise InputError(f"not JSON that can be read ({error})", file=path, remedy=WRITE_AGAIN) from error
+    is_line = are_named_lines(path) and isinstance(document, dict) and "image_id" in document
+    return [document] if is_line else document
 
 
 def check_output(path: Path, out: Path, document: Any) -> None:
     """Make sure that `dump` could write the document, read from `path`, to `out`.
 
     Raises:
-        InputError: as `check_file_output`, or its name asks for JSON Lines where the document is no list.
+        InputError: as `check_file_output`, or its name asks for JSON Lines where the document is no list, or Parquet.
     """
-    if _is_of_lines(out) and not isinstance(document, list):
+    if out.suffix.lower() == ".parquet":
+        raise InputError("JSON is written as JSON, not as Parquet", file=out, remedy="Name it .json with -o")
+    if are_named_lines(out) and not isinstance(document, list):
         raise InputError("JSON Lines hold a list of results, not a dataset", file=out, remedy="Name it .json with -o")
     check_file_output(path, out, "a JSON")
 
@@ -84,7 +88,7 @@ def dump(document: Any, out: Path, indent: int | None = None) -> None:
         RecursionError: it is nested too deeply.
     """
     # json.dumps is many times as fast as json.dump, which writes in Python.
-    lines = _is_of_lines(out)
+    lines = are_named_lines(out)
     text = "".join(f"{json.dumps(record)}\n" for record in document) if lines else json.dumps(document, indent=indent)
     data = text.encode()
     if out.suffix.lower() == ".gz":
@@ -99,7 +103,8 @@ def refuse(found: Foreign | None, path: Path) -> None:
         raise InputError(f"this is {found.name}", file=path, remedy=found.remedy)
 
 
-def _is_of_lines(path: Path) -> bool:
+def are_named_lines(path: Path) -> bool:
+    """Whether a file is named as JSON Lines are."""
     name = path.name.lower().removesuffix(".gz")
     return name.endswith(LINES)
 

@@ -20,11 +20,11 @@ from bpr_cli.formats.classes import LABEL
 from bpr_cli.formats.fields import as_side, described, is_finite
 from bpr_cli.formats.image_files import BROKEN, damage, open_image
 from bpr_cli.formats.outlines import mask_polygons
-from bpr_cli.formats.parts import objects, with_parts
 from bpr_cli.formats.polygons import scaled_polygons_mask
 from bpr_cli.formats.records import ImageInstances, ImageRecord, Instance
 from bpr_cli.formats.rle import RLE, BrokenSegmentationError, decode_rle
 from bpr_cli.formats.segmentation import OwnForm
+from bpr_cli.formats.shapes import objects, with_parts
 from bpr_cli.masks import Mask, crop_mask, union
 from bpr_cli.notices import warn_of_input
 

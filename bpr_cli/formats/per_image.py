@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import json_files, labelme, segment_anything
+from bpr_cli.formats import heads, json_files, labelme, segment_anything
 from bpr_cli.formats.classes import with_class_ids
 from bpr_cli.formats.folders import check_folder_output, files_below, write_file
 from bpr_cli.formats.records import ImageInstances, ImageRecord, ReadOptions, Results, Skipped
@@ -115,15 +115,15 @@ def _form_of(document: Any) -> Form | None:
 
 
 def is_folder(folder: Path) -> bool:
-    """Whether one of its first JSON files is of such a form."""
+    """Whether one of its first JSON files is of such a form. Large lists of results are not read for that."""
     return any(is_document(_loaded(path)) for path in files_below(folder, (".json",))[:LOOKED_INTO])
 
 
 def _loaded(path: Path) -> Any:
-    """The document; None for what is no JSON, which reading the folder says where it matters."""
+    """The document; None for COCO's results, and for no JSON at all, which reading the folder says where it matters."""
     try:
-        return json_files.load(path)
-    except InputError:
+        return None if heads.are_results(path) else json_files.load(path)
+    except (InputError, OSError):
         return None
 
 

@@ -25,6 +25,8 @@ from bpr_cli.refining.looks import Look, Refined
 from bpr_cli.refining.refiner import Refiner
 from bpr_cli.refining.stream import map_ahead
 from bpr_cli.refining.watch import BlockWatch
+from bpr_cli.stores.ahead import reading_ahead
+from bpr_cli.stores.folders import file_state
 
 # A block ends at whichever comes first. Batches do not reach over its end, so that what becomes of it depends on it
 # alone; of several hundred photos that costs less than one in a hundred.
@@ -98,15 +100,8 @@ def split_into_blocks(entries: Sequence[ImageInstances]) -> Iterator[list[ImageI
 
 
 def photo_states(entries: Sequence[ImageInstances], paths: Mapping[int | str, Path]) -> list[list[int]]:
-    """Size and time of change (ns) of each image's photo; nothing of one that is gone, which reading it will say."""
-    states = []
-    for entry in entries:
-        try:
-            found = paths[entry.image.id].stat()
-            states.append([found.st_size, found.st_mtime_ns])
-        except OSError:
-            states.append([])
-    return states
+    """The state of each image's photo."""
+    return [file_state(paths[entry.image.id]) for entry in entries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +177,11 @@ class BlockRefiner:
         """Refined instances in order; what was skipped is noted in the block."""
         skipped: list[Skipped] = []
         contests: deque[Contest] = deque()
-        with ThreadPoolExecutor(READERS, "bpr-read") as readers, ThreadPoolExecutor(1, "bpr-encode") as encoder:
+        with (
+            reading_ahead([paths[entry.image.id] for entry in entries]),
+            ThreadPoolExecutor(READERS, "bpr-read") as readers,
+            ThreadPoolExecutor(1, "bpr-encode") as encoder,
+        ):
 
             def looks() -> Iterator[Look | Refined]:
                 prepare, weigh = partial(self._prepare, paths), partial(_photo_bytes, paths)

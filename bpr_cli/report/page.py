@@ -26,6 +26,7 @@ from bpr_cli.formats.images import PhotoReader
 from bpr_cli.progress import progress_bar
 from bpr_cli.report import tables
 from bpr_cli.report.cases import Pictures, choose_cases
+from bpr_cli.stores.names import with_addresses
 
 PAGE = "index.html"
 SIZE_BINS = 6
@@ -120,7 +121,11 @@ def page_template(name: str) -> Template:
 
 
 def photo_link(photo: Path, folder: Path) -> str:
-    """From the page to the photo: relative, so that both can move together."""
+    """From the page to the photo: relative, so that both can move together, unless one of them is in a store."""
+    if (address := with_addresses(str(photo))) != str(photo):
+        return quote(address, safe="/:")
+    if with_addresses(str(folder)) != str(folder):
+        return photo.resolve().as_uri()
     try:
         relative = os.path.relpath(photo.resolve(), folder.resolve())
     except ValueError:  # another drive on Windows

@@ -10,7 +10,7 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, with_masks_as, write_results
-from bpr_cli.formats.coco import with_image_info
+from bpr_cli.formats.coco import read_image_info, with_image_info
 from bpr_cli.formats.rle import encode_rle
 from bpr_cli.masks import crop_mask
 
@@ -160,10 +160,10 @@ def test_masks_of_two_sizes_leave_the_size_to_the_photo(saved):
 
 def test_image_info_gives_results_their_file_names(saved, tmp_path):
     (tmp_path / "info.json").write_text(json.dumps(dataset(annotations=[])))
-    results = with_image_info(read_results(saved([detection()])), tmp_path / "info.json")
+    results = with_image_info(read_results(saved([detection()])), read_image_info(tmp_path / "info.json"))
     assert results.images[0].image.file_name == "a.jpg"
     with pytest.raises(InputError, match="image 4"):
-        with_image_info(read_results(saved([detection(image_id=4)])), tmp_path / "info.json")
+        with_image_info(read_results(saved([detection(image_id=4)])), read_image_info(tmp_path / "info.json"))
 
 
 def test_a_file_name_in_a_detection_is_used(saved):

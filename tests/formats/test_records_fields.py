@@ -9,7 +9,7 @@ import pytest
 
 from bpr_cli.errors import InputError
 from bpr_cli.formats import read_results, write_results
-from bpr_cli.formats.coco import with_image_info
+from bpr_cli.formats.coco import read_image_info, with_image_info
 from bpr_cli.formats.rle import encode_rle
 from bpr_cli.formats.segmentation import decode_mask
 from bpr_cli.masks import crop_mask, to_frame
@@ -52,7 +52,7 @@ def test_ids_that_only_look_alike_are_not_and_the_error_names_their_types(read):
 
 def test_image_info_and_results_may_write_ids_in_different_types(read, tmp_path):
     (tmp_path / "info.json").write_text(json.dumps({"images": [{"id": "139", "file_name": "b.jpg"}]}))
-    results = with_image_info(read([RECORD]), tmp_path / "info.json")
+    results = with_image_info(read([RECORD]), read_image_info(tmp_path / "info.json"))
     assert results.images[0].image.file_name == "b.jpg"
 
 

@@ -19,8 +19,8 @@ from bpr_cli.commands.options import console, print_error
 from bpr_cli.commands.refine import refine
 from bpr_cli.commands.train import train
 from bpr_cli.defaults import FILE_NAME, read_defaults
-from bpr_cli.errors import InputError
-from bpr_cli.processes import raise_on_signals
+from bpr_cli.errors import InputError, ToldElsewhereError
+from bpr_cli.processes import ignore_signals, one_voice_a_machine, raise_on_signals
 
 # torch, OpenCV and the rest are imported inside the commands, so that --help answers at once.
 
@@ -47,6 +47,8 @@ def main() -> NoReturn:
     except InputError as error:
         print_error("error", error)
         raise SystemExit(2) from None
+    except ToldElsewhereError as error:
+        raise SystemExit(2 if isinstance(error.__cause__, InputError) else 1) from None
     except OSError as error:
         print_error("error", ending.describe_os_error(error))
         raise SystemExit(1) from None
@@ -56,6 +58,8 @@ def main() -> NoReturn:
     except Exception as error:
         ending.print_bug(error)
         raise SystemExit(1) from None
+    finally:
+        ignore_signals()  # it is ending
     raise SystemExit(0)
 
 
@@ -78,7 +82,8 @@ def options(
     """
     commands: dict[str, Any] = getattr(context.command, "commands", {})
     names = {name: {str(p.name): p.multiple for p in command.params} for name, command in commands.items()}
-    context.default_map = read_defaults(Path(FILE_NAME), names, ALIASES)
+    with one_voice_a_machine():
+        context.default_map = read_defaults(Path(FILE_NAME), names, ALIASES)
 
 
 for command, left in (

@@ -64,6 +64,10 @@ class InputError(ValueError):
         return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+class ToldElsewhereError(Exception):
+    """What ends this process is said by another one of the same run; here it ends without a word."""
+
+
 def to_install(extra: str) -> str:
     """The remedy for a missing package: the command that installs it, by the extra of pyproject.toml it belongs to."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"

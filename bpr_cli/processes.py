@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,9 +20,10 @@ from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 from typing import NoReturn
 
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, ToldElsewhereError
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PARENT_POLL = 0.5  # seconds between looks at whether the parent is still there
 
 
 class Terminated(KeyboardInterrupt):
@@ -89,6 +91,34 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
+
+
+def end_with_parent() -> None:
+    """From here on this process ends when the one that started it does, even if that is killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def is_leading() -> bool:
+    """Whether this process speaks for all of its run: the first of torchrun's, or the only one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def one_voice_a_machine() -> Iterator[None]:
+    """Of torchrun's processes, which share a command line, the first on each machine says what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+            raise ToldElsewhereError from error
+        raise
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from bpr_cli.commands.options import print_error, print_note
-from bpr_cli.processes import exit_code, ignore_signals
+from bpr_cli.processes import exit_code, ignore_signals, is_leading
 from bpr_cli.stores.addresses import is_address, shown
 from bpr_cli.unfinished import SUFFIX, folder_of
 
@@ -39,7 +39,8 @@ def stating_what_is_left(command: Callable[..., None], left: Left | None = None)
         except KeyboardInterrupt as interrupt:
             ignore_signals()
             state = left(parameters) if left is not None else _written_since(begun, parameters)
-            print_note(f"interrupted; {state}")
+            if is_leading():
+                print_note(f"interrupted; {state}")
             raise typer.Exit(exit_code(interrupt)) from None
 
     return run

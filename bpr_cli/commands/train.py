@@ -15,12 +15,14 @@ from bpr_cli.commands.options import (
     console,
     print_error,
 )
+from bpr_cli.processes import is_leading, one_voice_a_machine
 
 
 def _run_folder(context: typer.Context, output: str | None) -> str:
     from bpr_cli.training.numbered_runs import choose_run
 
-    return str(choose_run(bool(context.params.get("resume")))) if output is None else output
+    with one_voice_a_machine():
+        return str(choose_run(bool(context.params.get("resume")))) if output is None else output
 
 
 def train(
@@ -109,10 +111,11 @@ def train(
     from bpr_cli.training.train import train as run
 
     assert output is not None  # by `_run_folder`
-    start = None if init is None else load_config(init)
-    chosen = choose_recipe(
-        recipe, start, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed
-    )
+    with one_voice_a_machine():
+        start = None if init is None else load_config(init)
+        chosen = choose_recipe(
+            recipe, start, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed
+        )
     try:
         summary = run(
             patches,
@@ -131,6 +134,8 @@ def train(
     except TrainingDivergedError as error:
         print_error("training stopped", error)
         raise typer.Exit(1) from None
+    if not is_leading():
+        return
     if summary.best is not None:
         best = summary.best
         console.print(

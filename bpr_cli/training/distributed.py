@@ -1,8 +1,10 @@
-"""Several processes: who we are under torchrun, and batch normalisation over all of them."""
+"""Several processes: who we are under torchrun, how all of them come to one decision, and to one end."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +12,17 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as dist_functional
-from torch import Tensor, nn
+from torch import Tensor
 
 from bpr_cli.engines.devices import choose_device
-from bpr_cli.errors import InputError
+from bpr_cli.errors import InputError, ToldElsewhereError
+from bpr_cli.processes import end_with_parent
+from bpr_cli.training.averaging import added_over_processes
 
 T = TypeVar("T")
+
+START, START_POLL = "start", 0.05  # in torchrun's store: the name of the last start; seconds between looks at it
+TOLD = "told"  # in the store that all processes share: how many of them had something to say of their end
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,14 @@ class Process:
     Attributes:
         rank, world: its number and how many there are; 0 and 1 without torchrun.
         device: where it computes.
+        local_rank: its number among those on this machine.
         on_machine: how many of them share this machine.
     """
 
     rank: int
     world: int
     device: torch.device
+    local_rank: int = 0
     on_machine: int = 1
 
     @property
@@ -44,69 +52,97 @@ class Process:
 def joined_process(device: str) -> Iterator[Process]:
     """Join torchrun's process group if it started us (RANK, WORLD_SIZE), and leave it at the end.
 
+    An error of one process ends all of them: it is raised there, and tells what is wrong; the others raise
+    `ToldElsewhereError`.
+
     Args:
         device: "auto", "cpu", "cuda", ...; under torchrun each process takes the GPU of its local rank.
 
     Raises:
         InputError: the device is not there.
+        ConnectionError: another process was killed; raised by the leading one.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Process(0, 1, choose_device(device))
         return
-    chosen = choose_device(device)
-    if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()  # torchrun's processes outlive it if it is killed
     try:
-        yield Process(dist.get_rank(), world, chosen, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
-    finally:
-        dist.destroy_process_group()
+        store, rank, world = next(dist.rendezvous("env://"))
+        start = dist.PrefixStore(_name_of_start(store, rank, world), store)
+    except dist.DistError as error:
+        raise ConnectionError("the processes of this run do not find each other") from error
+    local_rank = int(os.environ.get("LOCAL_RANK", rank))
+    with _one_voice(start, rank):
+        chosen = choose_device(device)
+        if chosen.type == "cuda":
+            chosen = torch.device("cuda", local_rank)
+            torch.cuda.set_device(chosen)
+        _wait_for_others(start, rank, world)
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=dist.PrefixStore("group", start), rank=rank, world_size=world)
+        try:
+            yield Process(rank, world, chosen, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", world)))
+        finally:
+            dist.destroy_process_group()
 
 
-def synchronise_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
-    """Batch statistics over all processes: torch's own on GPUs; it has none for CPUs, so ours there."""
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, _CpuSyncBatchNorm.taking_over(child))
-        else:
-            synchronise_batch_norm(child, device)
-    return module
+def _name_of_start(store: Any, rank: int, world: int) -> str:
+    """A name that all processes of this start agree on, and that no earlier start had.
+
+    Torchrun keeps its store when it starts processes anew, with the addresses of those that are gone: under the same
+    names, the new ones would look for them there. The leading process makes a name up; each other one signs under it,
+    and takes it for this start's once its signature comes back.
+    """
+    own = secrets.token_hex(8)
+    if rank == 0:
+        store.set(START, own)
+        signed = [f"{own}/{other}" for other in range(1, world)]
+        while not store.check(signed):
+            time.sleep(START_POLL)
+        store.set(f"{own}/all", b" ".join(store.get(key) for key in signed))
+        return own
+    while True:
+        if store.check([START]):
+            name = store.get(START).decode()
+            store.set(f"{name}/{rank}", own)
+            if store.check([f"{name}/all"]) and own.encode() in store.get(f"{name}/all").split():
+                return str(name)
+        time.sleep(START_POLL)
 
 
-class _CpuSyncBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose training statistics are those of all processes' patches."""
+def _wait_for_others(store: Any, rank: int, world: int) -> None:
+    """Wait until all processes are here; ToldElsewhereError if one of them has ended."""
+    store.set(f"here/{rank}", "")
+    while not store.check([f"here/{other}" for other in range(world)]):
+        if store.check([TOLD]):
+            raise ToldElsewhereError
+        time.sleep(START_POLL)
 
-    @classmethod
-    def taking_over(cls, other: nn.BatchNorm2d) -> _CpuSyncBatchNorm:
-        new = cls(other.num_features, eps=other.eps, momentum=other.momentum)
-        new.load_state_dict(other.state_dict())
-        return new
 
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
-        x = input.float()
-        own_count = x.new_tensor([x.numel() / x.shape[1]])
-        sums = torch.cat((x.sum(dim=(0, 2, 3)), (x * x).sum(dim=(0, 2, 3)), own_count))
-        sums = dist_functional.all_reduce(sums)
-        total, square, count = sums[: self.num_features], sums[self.num_features : -1], sums[-1]
-        mean = total / count
-        variance = (square / count - mean * mean).clamp_min(0.0)
-        with torch.no_grad():
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            momentum = 0.1 if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * count / (count - 1), momentum)
-            self.num_batches_tracked.add_(1)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return (x * scale.view(1, -1, 1, 1) + shift.view(1, -1, 1, 1)).to(input.dtype)
+@contextmanager
+def _one_voice(store: Any, rank: int) -> Iterator[None]:
+    """Whatever ends the run, one process says it."""
+    try:
+        yield
+    except Exception as error:
+        is_lost = _is_of_lost_process(error)
+        try:
+            speaks = rank == 0 and not store.check([TOLD]) if is_lost else store.add(TOLD, 1) == 1
+        except RuntimeError:  # the store went with the process that kept it
+            speaks = not is_lost
+        if not speaks:
+            raise ToldElsewhereError from error
+        if is_lost:
+            raise ConnectionError(
+                "another process of this run has ended; --resume goes on from the last saved state"
+            ) from error
+        raise
+
+
+def _is_of_lost_process(error: Exception) -> bool:
+    """Whether torch says so of a connection to another process."""
+    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "gloo" in str(error))
 
 
 def from_leader(process: Process, decide: Callable[[], T]) -> T:
@@ -125,8 +161,23 @@ def from_leader(process: Process, decide: Callable[[], T]) -> T:
     return answer[0]
 
 
+def on_each(process: Process, work: Callable[[], T]) -> list[T]:
+    """What `work` answers on each process, by rank; the first InputError or OSError is raised on all."""
+    if process.world == 1:
+        return [work()]
+    answer: Any
+    try:
+        answer = work()
+    except (InputError, OSError) as error:
+        answer = error
+    answers: list[Any] = [None] * process.world
+    dist.all_gather_object(answers, answer)
+    for each in answers:
+        if isinstance(each, Exception):
+            raise each
+    return answers
+
+
 def sum_over_processes(values: Tensor, process: Process) -> Tensor:
-    """The sum of a tensor over all processes."""
-    if process.world > 1:
-        dist.all_reduce(values)
-    return values
+    """The sum of a small tensor (N,) over all processes, in the order of their ranks."""
+    return values if process.world == 1 else added_over_processes(values, process.world)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bpr_cli.engines.devices import precision_name
@@ -21,6 +20,7 @@ from bpr_cli.network.input_tensor import prepare
 from bpr_cli.network.logits import resize
 from bpr_cli.progress import progress_bar
 from bpr_cli.training import augment
+from bpr_cli.training.averaging import average_gradients
 from bpr_cli.training.distributed import Process, sum_over_processes
 from bpr_cli.training.loading import StepSampler, training_batches, validation_batches
 from bpr_cli.training.losses import patch_loss
@@ -114,14 +114,11 @@ class Training:
         if self.process.leads:
             self.log = RunLog(self.out, self.step)
             self.board = _board(self.out, self.step) if tensorboard else None
-        module: nn.Module = self.network
-        if self.process.world > 1:
-            module = DistributedDataParallel(module, broadcast_buffers=False)
         bar = progress_bar(self.recipe.steps, "train", "step", quiet=quiet, initial=self.step)
         window = _Window()
         with bar:
             for batch in self._batches(workers):
-                window.add(self._take_step(module, batch), self.recipe.batch_size)
+                window.add(self._take_step(batch), self.recipe.batch_size)
                 self.step += 1
                 bar.update()
                 last = self.step == self.recipe.steps
@@ -156,9 +153,9 @@ class Training:
         )
         yield from training_batches(dataset, sampler, workers, process.device.type == "cuda")
 
-    def _take_step(self, module: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    def _take_step(self, batch: tuple[Tensor, ...]) -> Tensor:
         recipe, process = self.recipe, self.process
-        module.train()
+        self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(recipe, self.step)
         images, coarse, target = (tensor.to(process.device, non_blocking=True) for tensor in batch)
@@ -167,11 +164,13 @@ class Training:
         if recipe.color_jitter:
             images = augment.distort(images, draws)
         with torch.autocast(process.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            logits = module(prepare(images, coarse, recipe.input_size))
+            logits = self.network(prepare(images, coarse, recipe.input_size))
         size = recipe.input_size if recipe.loss_at == "input" else target.shape[-1]
         loss = patch_loss(resize(logits.float(), (size, size)), target, recipe.loss)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        if process.world > 1:
+            average_gradients(self.network.parameters(), process.world)
         if recipe.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
@@ -278,7 +277,7 @@ class _Window:
 
     def close(self, process: Process) -> tuple[float, float]:
         # The mean over all processes, so that all of them see a NaN and stop together.
-        loss = float(sum_over_processes(torch.stack(self.losses).mean(), process)) / process.world
+        loss = float(sum_over_processes(torch.stack(self.losses).mean().view(1), process)) / process.world
         now = time.perf_counter()
         rate = self.patches / (now - self.since)
         self.losses, self.patches, self.since = [], 0, now

@@ -1,7 +1,8 @@
 """run.json: everything that decided a run, and what has changed since.
 
 What changes the weights must be the same for a run to go on: the recipe, the model it began from, the precision, how
-often it is validated, the patches. What changes no more than their rounding, or the log, is said and written down.
+often it is validated, the patches, how many processes share a batch. What changes no more than their rounding, or the
+log, is said and written down.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from bpr_cli.training.recipe import Recipe
 from bpr_cli.training.run_folder import FILES, foreign_state, has_begun, load_state
 
 FILE = "run.json"
-DECIDING = ("recipe", "init", "precision", "validate_every", "shards")
-RECORDED_ONLY = ("device", "processes", "threads", "save_every", "versions")
+DECIDING = ("recipe", "init", "precision", "validate_every", "shards", "processes")
+RECORDED_ONLY = ("device", "threads", "save_every", "versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ def describe(
         validate_every, save_every: in steps.
         shards: as `patch_sets.fingerprint_shards` gives them.
         manifests: shard folder -> its manifest.
-        device, processes: for the record.
+        device: for the record.
+        processes: that share a batch.
     """
     return {
         "recipe": asdict(recipe),
@@ -182,7 +184,7 @@ def _differences(existing: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in after if before.get(key) != after.get(key)]
     if _weights(existing["init"]) != _weights(now["init"]):
         changed.append(f"init {_named(existing['init'])} -> {_named(now['init'])}")
-    for key in ("precision", "validate_every"):
+    for key in ("precision", "validate_every", "processes"):
         if existing.get(key) != now[key]:
             changed.append(f"{key} {existing.get(key)} -> {now[key]}")
     if existing["shards"] != now["shards"]:

@@ -1,7 +1,7 @@
 """`bpr train`: from patch shards to a refiner.
 
 The order of patches and their augmentation are functions of (seed, step), so a run that was killed goes on exactly
-where its last saved state was, and a run on two processes takes the same steps as on one.
+where its last saved state was, and a run on two processes takes the same steps as on one, but for rounding.
 """
 
 from __future__ import annotations
@@ -9,24 +9,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.network import checkpoint, networks
 from bpr_cli.stores.staging import with_stores
-from bpr_cli.training.distributed import Process, from_leader, joined_process, synchronise_batch_norm
+from bpr_cli.training.batch_norm import synchronise_batch_norm
+from bpr_cli.training.distributed import Process, from_leader, joined_process, on_each
 from bpr_cli.training.loading import default_workers
 from bpr_cli.training.loop import Training, TrainingDivergedError, TrainingSummary
 from bpr_cli.training.patch_sets import PatchSets, fingerprint_shards, read_patch_sets
 from bpr_cli.training.recipe import Recipe, choose_recipe
-from bpr_cli.training.run_folder import foreign_state, load_state, locked
+from bpr_cli.training.run_folder import foreign_state, locked
 from bpr_cli.training.run_record import Opened, deciding, describe, open_run, write_record
 
 __all__ = ["TrainingDivergedError", "TrainingSummary", "train"]
@@ -67,38 +69,38 @@ def train(
     Raises:
         InputError: patches, settings or an existing run do not fit, another process trains in `out`, or the batch does
             not fit the device's memory.
-        OSError: the disk is full or the like.
+        OSError: the disk is full or the like; a ConnectionError: another process of the run was killed.
+        ToldElsewhereError: under torchrun, where another process raises one of these.
         TrainingDivergedError: the loss or the weights became NaN or infinite.
     """
-    folders, out = as_paths(patches, "patches"), as_path(out, "out")
-    if recipe is None:
-        recipe = choose_recipe("default", None if init is None else checkpoint.load_config(init))
-    if not isinstance(recipe, Recipe):
-        raise InputError(f"recipe is {type(recipe).__name__}", remedy="Give Recipe(...) or choose_recipe(...)")
-    _check_counts(workers, validate_every=validate_every, save_every=save_every)
-    if tensorboard and find_spec("tensorboard") is None:
-        raise InputError("TensorBoard is not installed", remedy=to_install("tensorboard"))
     with joined_process(device) as process, ExitStack() as stack:
-        data = read_patch_sets(folders)
-        dtype = training_dtype(process.device, precision)
-        network, start = _build(recipe, init, process)
+        folders, out = as_paths(patches, "patches"), as_path(out, "out")
+        if recipe is None:
+            recipe = choose_recipe("default", None if init is None else checkpoint.load_config(init))
+        if not isinstance(recipe, Recipe):
+            raise InputError(f"recipe is {type(recipe).__name__}", remedy="Give Recipe(...) or choose_recipe(...)")
+        _check_counts(workers, validate_every=validate_every, save_every=save_every)
+        if tensorboard and find_spec("tensorboard") is None:
+            raise InputError("TensorBoard is not installed", remedy=to_install("tensorboard"))
+        ready = _Ready.on_this(process, recipe, folders, init, precision)
+        shards = _common_shards(ready.data, process)
 
         def begin() -> Opened:
             stack.enter_context(locked(out))
             now = describe(
                 recipe,
-                init=start,
-                precision=precision_name(dtype),
+                init=ready.init,
+                precision=precision_name(ready.dtype),
                 validate_every=validate_every,
                 save_every=save_every,
-                shards=fingerprint_shards(data),
-                manifests=data.manifests,
+                shards=shards,
+                manifests=ready.data.manifests,
                 device=str(process.device),
                 processes=process.world,
             )
             return open_run(out, now, resume, precision == "auto")
 
-        training = _begin(begin, network, recipe, data, process, out)
+        training = _begin(begin, ready, recipe, process, out)
         if workers is None:
             workers = default_workers(process.device.type, process.on_machine)
         quiet = quiet or not process.leads
@@ -110,6 +112,48 @@ def train(
                 remedy="Choose a smaller --batch-size or --input-size",
             ) from error
         return training.summary()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What each process reads for itself: patches, precision, the network on its device.
+
+    Attributes:
+        init: what the weights began from, for the record; None: random ones.
+    """
+
+    data: PatchSets
+    dtype: torch.dtype | None
+    network: nn.Module
+    init: dict[str, str] | None
+
+    @classmethod
+    def on_this(
+        cls, process: Process, recipe: Recipe, folders: Sequence[Path], init: str | None, precision: str
+    ) -> _Ready:
+        """Read it; what is wrong on one process is raised on all."""
+        ready: list[_Ready] = []
+
+        def read() -> None:
+            data = read_patch_sets(folders)
+            dtype = training_dtype(process.device, precision)
+            ready.append(cls(data, dtype, *_build(recipe, init, process)))
+
+        on_each(process, read)
+        return ready[0]
+
+
+def _common_shards(data: PatchSets, process: Process) -> list[dict[str, Any]]:
+    """The shards' fingerprints; InputError unless every machine has the same."""
+    found = on_each(process, lambda: fingerprint_shards(data) if process.local_rank == 0 else None)
+    first, *others = [(rank, shards) for rank, shards in enumerate(found) if shards is not None]
+    for rank, shards in others:
+        if shards != first[1]:
+            raise InputError(
+                f"the patches of process {rank} are others than those of process {first[0]}",
+                remedy="Give the same shards on all machines",
+            )
+    return first[1]
 
 
 def training_dtype(device: torch.device, precision: str) -> torch.dtype | None:
@@ -157,32 +201,33 @@ def _build(recipe: Recipe, init: str | None, process: Process) -> tuple[nn.Modul
         network.load_state_dict(module.state_dict())
         start = {"model": str(init), "weights": checkpoint.hash_weights(module)}
     if process.world > 1:
-        network = synchronise_batch_norm(network, process.device)
+        network = synchronise_batch_norm(network, process.device, process.world)
     return network.to(process.device, memory_format=torch.channels_last), start  # type: ignore[call-overload]
 
 
-def _begin(
-    begin: Callable[[], Opened], network: nn.Module, recipe: Recipe, data: PatchSets, process: Process, out: Path
-) -> Training:
+def _begin(begin: Callable[[], Opened], ready: _Ready, recipe: Recipe, process: Process, out: Path) -> Training:
     """The run, begun or put back to where it was; run.json is written when nothing can go wrong any more.
 
-    What `begin` finds on the leading process holds for all: the precision, and whether to go on.
+    What `begin` finds on the leading process holds for all: the precision, the state to go on from, or the weights to
+    begin with. Others need not see the run's folder.
     """
-    opened: list[Opened] = []
 
-    def decide() -> tuple[dict[str, Any], bool]:
-        opened.append(begin())
-        return opened[0].record, opened[0].state is not None
+    def decide() -> tuple[Opened, dict[str, Tensor] | None]:
+        opened = begin()
+        if opened.state is not None or process.world == 1:
+            return opened, None
+        return opened, {name: tensor.cpu() for name, tensor in ready.network.state_dict().items()}
 
-    record, goes_on = from_leader(process, decide)
-    dtype = training_dtype(process.device, record["precision"])
-    training = Training(network, recipe, data, process, dtype, out, deciding(record))
-    state = opened[0].state if opened else load_state(out) if goes_on else None
-    if state is not None:
+    opened, weights = from_leader(process, decide)
+    if weights is not None:
+        ready.network.load_state_dict(weights)
+    dtype = training_dtype(process.device, opened.record["precision"])
+    training = Training(ready.network, recipe, ready.data, process, dtype, out, deciding(opened.record))
+    if opened.state is not None:
         try:
-            training.restore(state)
+            training.restore(opened.state)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise foreign_state(out) from error
     if process.leads:
-        write_record(out, record)
+        write_record(out, opened.record)
     return training

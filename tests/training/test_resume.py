@@ -143,7 +143,7 @@ def test_a_start_that_failed_does_not_stand_in_the_way(shard_folder, tmp_path):
 
 
 def test_a_run_that_died_before_it_kept_anything_is_begun_anew_with_any_options(shard_folder, tmp_path, monkeypatch):
-    def die(self, module, batch):
+    def die(self, batch):
         raise MemoryError
 
     with monkeypatch.context() as patched:

@@ -56,7 +56,6 @@ def with_stores(
     photos: Iterable[str] = (),
     outputs: Iterable[str] = (),
     filled: Iterable[str] = (),
-    shards: Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a function take addresses for some of its parameters; it gets local paths.
 
@@ -65,14 +64,12 @@ def with_stores(
         photos: of folders of photos, or of one photo.
         outputs: of files and folders that it writes; they are put into the store when it has returned.
         filled: of folders that it fills by itself, piece by piece, at their `output_address`.
-        shards: of folders of shards, to which it comes again and again; a parameter `quiet` goes for their copying too.
     """
     roles = [
         (Staging.input, inputs),
         (Staging.photos, photos),
         (Staging.output, outputs),
         (Staging.filled, filled),
-        (Staging.shards, shards),
     ]
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -83,7 +80,7 @@ def with_stores(
             if not any(map(_has_address, (*args, *kwargs.values()))):
                 return function(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
-            with Staging(quiet=bool(bound.arguments.get("quiet"))) as staging:
+            with Staging() as staging:
                 for role, parameters in roles:
                     for name in parameters:
                         if _has_address(bound.arguments.get(name)):
@@ -96,6 +93,23 @@ def with_stores(
         return run
 
     return decorate
+
+
+def shard_folders(folders: Any, stack: ExitStack, *, quiet: bool) -> Any:
+    """Folders of shards, those in a store copied to this machine, where they stay as long as the stack is open.
+
+    Args:
+        folders: one or several; what is no address is given back as it is.
+        stack: of the call that reads them.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: as `shard_cache.cached_shards`.
+    """
+    if not _has_address(folders):
+        return folders
+    staging = stack.enter_context(Staging())
+    return _each(folders, partial(staging.shards, quiet=quiet))
 
 
 def _has_address(value: Any) -> bool:
@@ -111,8 +125,7 @@ def _each(value: Any, change: Callable[[Address], Path]) -> Any:
 class Staging:
     """The local paths of one call; a context that removes them."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self) -> None:
         self._stack = ExitStack()
         self._inputs: list[Address] = []
         self._outputs: dict[Path, Address] = {}  # put into their store at the end
@@ -171,9 +184,9 @@ class Staging:
         self._filled.append(path)
         return path
 
-    def shards(self, address: Address) -> Path:
+    def shards(self, address: Address, *, quiet: bool) -> Path:
         """A copy of a folder of shards, which is kept for other runs (`shard_cache`)."""
-        path = cached_shards(address, self._cache / "shards", self._stack, self._quiet)
+        path = cached_shards(address, self._cache / "shards", self._stack, quiet)
         self._know(path, address)
         return path
 

@@ -21,7 +21,7 @@ from bpr_cli.engines.devices import autocast_dtype, precision_name
 from bpr_cli.errors import InputError, to_install
 from bpr_cli.files import PathLike, as_path, as_paths
 from bpr_cli.network import checkpoint, networks
-from bpr_cli.stores.staging import with_stores
+from bpr_cli.stores.staging import shard_folders
 from bpr_cli.training.batch_norm import synchronise_batch_norm
 from bpr_cli.training.distributed import Process, from_leader, joined_process, on_each
 from bpr_cli.training.loading import default_workers
@@ -34,7 +34,6 @@ from bpr_cli.training.run_record import Opened, deciding, describe, open_run, wr
 __all__ = ["TrainingDivergedError", "TrainingSummary", "train"]
 
 
-@with_stores(shards=("patches",))
 def train(
     patches: PathLike | Sequence[PathLike],
     out: PathLike,
@@ -74,7 +73,7 @@ def train(
         TrainingDivergedError: the loss or the weights became NaN or infinite.
     """
     with joined_process(device) as process, ExitStack() as stack:
-        folders, out = as_paths(patches, "patches"), as_path(out, "out")
+        out = as_path(out, "out")
         if recipe is None:
             recipe = choose_recipe("default", None if init is None else checkpoint.load_config(init))
         if not isinstance(recipe, Recipe):
@@ -82,6 +81,7 @@ def train(
         _check_counts(workers, validate_every=validate_every, save_every=save_every)
         if tensorboard and find_spec("tensorboard") is None:
             raise InputError("TensorBoard is not installed", remedy=to_install("tensorboard"))
+        folders = as_paths(shard_folders(patches, stack, quiet=quiet), "patches")
         ready = _Ready.on_this(process, recipe, folders, init, precision)
         shards = _common_shards(ready.data, process)
 

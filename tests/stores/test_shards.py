@@ -170,3 +170,6 @@ def test_two_processes_of_a_run_share_the_copies(s3, shard_folder, tmp_path):
     cache = Path(os.environ["BPR_CACHE"])
     assert len(list(cache.rglob("*.tar"))) == len(list(shard_folder.glob("*.tar")))
     assert list(cache.rglob("users/*")) == []
+    command[command.index(f"{ROOT}/shards")] = f"{ROOT}/absent"
+    failed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert failed.stderr.count(f"error: {ROOT}/absent/manifest.json: it cannot be read: there is no such object") == 1

@@ -17,17 +17,16 @@ from bpr_cli import __version__
 from bpr_cli.errors import checked_settings
 from bpr_cli.evaluation.average_f import ContourTally
 from bpr_cli.evaluation.average_precision import EvaluatedImage, Precision, average_precision
-from bpr_cli.evaluation.blocks import BlockComparer, ComparedBlock, ImageToCompare, block_sources, split_into_blocks
-from bpr_cli.evaluation.checks import check_detections, check_same_detections, check_truth
+from bpr_cli.evaluation.blocks import BlockComparer
+from bpr_cli.evaluation.checks import check_truth
 from bpr_cli.evaluation.cityscapes_official import official_precision
 from bpr_cli.evaluation.compare import CompareSettings
-from bpr_cli.evaluation.comparisons import BoundOnImage, FileOnImage, ImageComparison
+from bpr_cli.evaluation.comparisons import BoundOnImage, FileOnImage
 from bpr_cli.evaluation.evaluation_settings import EvaluationSettings
 from bpr_cli.evaluation.figures import (
     CategoryFigures,
     Evaluation,
     Figures,
-    ImageId,
     MaskScores,
     Scored,
     UpperBound,
@@ -35,13 +34,13 @@ from bpr_cli.evaluation.figures import (
     printable,
 )
 from bpr_cli.evaluation.matching import THRESHOLDS
+from bpr_cli.evaluation.part_by_part import compare_images, is_one_block
 from bpr_cli.evaluation.reading import EvaluationInputs, read_inputs
-from bpr_cli.evaluation.rules import Rules, evaluation_order
+from bpr_cli.evaluation.rules import Rules
 from bpr_cli.files import PathLike, fingerprint
 from bpr_cli.formats import cityscapes
-from bpr_cli.formats.records import Instance, Results
+from bpr_cli.formats.records import Results
 from bpr_cli.limits import MAX_PIXELS
-from bpr_cli.notices import warn_of_input
 from bpr_cli.progress import progress_bar
 from bpr_cli.stores.staging import with_stores
 from bpr_cli.unfinished import Unfinished
@@ -104,22 +103,18 @@ def evaluate_inputs(
         unfinished: keeps blocks of images (`unfinished_evaluation`).
     """
     settings = checked_settings(settings, EvaluationSettings)
-    after, truth, before = inputs.results, inputs.gt, inputs.baseline
+    truth = inputs.gt
     categories = check_truth(truth, settings.group_by)
-    check_detections(after, truth, categories)
-    if before is not None:
-        check_detections(before, truth, categories)
-        check_same_detections(before, after)
     rules = Rules(sorted(categories), truth.frequencies)
     is_cityscapes = truth.kind == cityscapes.TRUTH
     usual = CITYSCAPES_BAND if is_cityscapes else BAND
     ratio = usual if settings.boundary_ratio is None else settings.boundary_ratio
     comparing = CompareSettings(ratio, settings.tolerance, rules, settings.upper_bounds, settings.group_by)
 
-    comparisons = _compare(inputs, comparing, unfinished, quiet)
+    comparisons, detections = compare_images(inputs, categories, BlockComparer(comparing), unfinished, quiet)
     objects = tuple(item for comparison in comparisons for item in comparison.objects)
     names = {category: printable(truth.categories.get(category, category)) for category in rules.categories}
-    files = 2 if before else 1
+    files = 2 if inputs.before else 1
     with _AveragePrecisions(rules, files, bounds=len(comparing.radii), quiet=quiet) as precisions:
         scored = precisions.score([item.after for item in comparisons], [item.after for item in objects], names)
         images_before = [item.before for item in comparisons if item.before is not None]
@@ -128,15 +123,16 @@ def evaluate_inputs(
             UpperBound(radius, precisions.bound([item.bounds[position] for item in comparisons]))
             for position, radius in enumerate(comparing.radii)
         )
-        scored_baseline = None if before is None else precisions.score(images_before, before_scores, names)
+        scored_baseline = None if inputs.before is None else precisions.score(images_before, before_scores, names)
     if is_cityscapes:
-        scored = _with_official(scored, after, truth)
-        scored_baseline = _with_official(scored_baseline, before, truth) if scored_baseline and before else None
+        scored = _with_official(scored, inputs.results, truth)
+        if scored_baseline is not None and inputs.baseline is not None:
+            scored_baseline = _with_official(scored_baseline, inputs.baseline, truth)
     return Evaluation(
         scored,
         scored_baseline,
         images=len(truth.images),
-        detections=after.count,
+        detections=detections,
         truths=sum(category.truths for category in scored.categories),
         objects=objects,
         changes=tuple(sorted((c for item in comparisons for c in item.changes), key=lambda change: change.index)),
@@ -164,7 +160,7 @@ def unfinished_evaluation(
     Raises:
         InputError: what is kept there was made from other inputs or settings (on entering).
     """
-    if output is None or sum(1 for _ in split_into_blocks(_images(inputs))) < 2:
+    if output is None or is_one_block(inputs):
         return nullcontext()
     made_from = {
         "version": __version__,
@@ -174,42 +170,6 @@ def unfinished_evaluation(
         "upper_bounds": list(settings.upper_bounds),
     }
     return Unfinished(output, made_from)
-
-
-def _images(inputs: EvaluationInputs) -> list[ImageToCompare]:
-    """What lies on each image of the ground truth, in the order in which images are counted."""
-    after, before = _by_image(inputs.results), _by_image(inputs.baseline)
-    return [
-        ImageToCompare(
-            entry,
-            after.get(entry.image.id, ()),
-            None if inputs.baseline is None else before.get(entry.image.id, ()),
-            inputs.gt.path,
-        )
-        for entry in sorted(inputs.gt.images, key=lambda entry: evaluation_order(entry.image))
-    ]
-
-
-def _compare(
-    inputs: EvaluationInputs, settings: CompareSettings, unfinished: Unfinished | None, quiet: bool
-) -> list[ImageComparison]:
-    """Each image's comparison; blocks that `unfinished` keeps are not compared again."""
-    work, images = BlockComparer(settings), _images(inputs)
-    comparisons: list[ImageComparison] = []
-    with progress_bar(len(images), "compare masks", "image", quiet=quiet) as bar:
-        for number, block in enumerate(split_into_blocks(images)):
-            kept = None if unfinished is None else unfinished.read(number)
-            if kept is not None and kept["sources"] == block_sources(block):
-                compared = ComparedBlock.from_json(kept)
-                bar.update(len(block))
-            else:
-                compared = work(block, bar.update)
-                if unfinished is not None:
-                    unfinished.write(number, compared.as_json())
-            comparisons += compared.images
-            for text, file in compared.notices:
-                warn_of_input(text, file)
-    return comparisons
 
 
 class _AveragePrecisions:
@@ -292,7 +252,3 @@ def _figures(masks: Precision, boundaries: Precision, scores: Sequence[MaskScore
         boundary_iou=mean([item.boundary_iou for item in scores]),
         contour_f=mean([item.contour_f for item in scores]),
     )
-
-
-def _by_image(results: Results | None) -> Mapping[ImageId, Sequence[Instance]]:
-    return {entry.image.id: entry.instances for entry in results.images} if results is not None else {}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bpr_cli.evaluation.detections import Detected, Detections
 from bpr_cli.evaluation.lvis import on_images_of, with_coco_classes
 from bpr_cli.evaluation.unusable import usable_detections, usable_objects
 from bpr_cli.files import PathLike, as_path
@@ -23,20 +24,34 @@ class EvaluationInputs:
     """Ready to compare.
 
     Attributes:
-        results, gt: detections and ground truth.
-        baseline: None where there is none.
-        unusable: a line for each mask that could not be used: detections count as such without a pixel, objects do
-            not count.
-        files: what they were read from, by name.
-        options: how they were read, as far as that changes what they say.
+        gt: ground truth.
+        after, before: detections and, where there is one, the baseline.
+        noted: gains a line for each mask that could not be used, as parts are read.
+        files: what all is read from, by name.
+        options: how it is read, as far as that changes what it says.
     """
 
-    results: Results
     gt: Results
-    baseline: Results | None
-    unusable: tuple[str, ...] = ()
+    after: Detections
+    before: Detections | None
+    noted: dict[str, None] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     options: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def results(self) -> Results:
+        """All detections at once."""
+        return self.after.whole.results
+
+    @property
+    def baseline(self) -> Results | None:
+        """All detections of the baseline at once; None where there is none."""
+        return None if self.before is None else self.before.whole.results
+
+    @property
+    def unusable(self) -> tuple[str, ...]:
+        """A line for each mask that could not be used: detections count as such without a pixel, objects do not."""
+        return tuple(self.noted)
 
 
 def read_inputs(
@@ -72,28 +87,28 @@ def read_inputs(
         for height, width in {*stated_sizes(entry.instances), (entry.image.height or 0, entry.image.width or 0)}:
             check_pixels(height, width, max_pixels, truth.path, entry.image.id)
     info = None if image_info is None else coco.read_image_info(as_path(image_info, "image_info"))
-    unusable = list(truth.skipped.lines)
+    noted = dict.fromkeys(truth.skipped.lines)
     if skip_bad:
         truth, lines = usable_objects(truth)
-        unusable += lines
+        noted.update(dict.fromkeys(lines))
     if coco_classes:
         truth = with_coco_classes(truth)
 
-    def detections(path: Path) -> Results:
+    def read(path: Path) -> Detected:
         found = read_results(path, max_pixels, skip_bad=skip_bad)
-        unusable.extend(found.skipped.lines)
+        noted.update(dict.fromkeys(found.skipped.lines))
         if info is not None:
             found = coco.with_image_info(found, info)
         if truth.kind == cityscapes.TRUTH:
             found = cityscapes.with_label_ids(found)
         found = with_classes_of(found, truth)
         found, lines = usable_detections(found, truth, skip_bad)
-        unusable.extend(lines)
-        return on_images_of(found, truth) if coco_classes else found
+        noted.update(dict.fromkeys(lines))
+        return Detected(on_images_of(found, truth) if coco_classes else found, found.count)
 
-    found = detections(as_path(results, "results"))
-    before = None if baseline is None else detections(as_path(baseline, "baseline"))
+    after = Detections(as_path(results, "results"), read)
+    before = None if baseline is None else Detections(as_path(baseline, "baseline"), read)
     given = {"results": results, "ground truth": gt, "baseline": baseline, "image info": image_info}
     files = {name: as_path(path, name) for name, path in given.items() if path is not None}
     options = {"coco_classes": coco_classes, "skip_bad": skip_bad}
-    return EvaluationInputs(found, truth, before, tuple(unusable), files, options)
+    return EvaluationInputs(truth, after, before, noted, files, options)

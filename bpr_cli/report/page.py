@@ -65,7 +65,7 @@ def write_report(
     ensure_folder(folder)
     cases, links = _pictures(evaluation, inputs, images, reader or PhotoReader(), folder, quiet) if images else ([], {})
     html = page_template("report.html").render(
-        title=inputs.results.path.name,
+        title=inputs.after.path.name,
         compared=evaluation.baseline is not None,
         headlines=_headlines(evaluation),
         sections=_sections(evaluation),
@@ -224,9 +224,9 @@ def _size_bins(evaluation: Evaluation) -> list[dict[str, Any]]:
 def _facts(evaluation: Evaluation, inputs: EvaluationInputs) -> list[tuple[str, str]]:
     unit = evaluation.group_by or "image"
     facts = [
-        ("results", inputs.results.path.name),
+        ("results", inputs.after.path.name),
         ("ground truth", inputs.gt.path.name),
-        ("baseline", inputs.baseline.path.name if inputs.baseline else "none"),
+        ("baseline", inputs.before.path.name if inputs.before else "none"),
         ("rules", {"coco": "COCO", "lvis": "LVIS", "cityscapes": "Cityscapes"}[evaluation.rules]),
         ("boundary band", f"{100 * evaluation.boundary_ratio:g} % of the image diagonal"),
         ("contour tolerance", f"{evaluation.tolerance:g} px"),

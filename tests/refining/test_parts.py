@@ -6,6 +6,7 @@ import gzip
 import json
 import shutil
 import tarfile
+import tracemalloc
 
 import pytest
 
@@ -212,6 +213,21 @@ def test_parts_of_something_else_in_the_output_are_refused(run, tmp_path):
 def test_parts_need_the_folder_of_photos(folder, tmp_path):
     with pytest.raises(InputError, match="the photos of these are not known"):
         refine(folder, tmp_path / "out", quiet=True)
+
+
+def test_one_part_is_in_memory_at_a_time(three_photos, refiner, single, tmp_path):
+    peaks = []
+    for count in (1, 4):
+        folder = tmp_path / f"{count} parts"
+        folder.mkdir()
+        for number in range(count):
+            write(folder / f"{number}.json", [{**single[0][0], "note": "x" * 6_000_000}])
+        tracemalloc.start()
+        refine(folder, tmp_path / f"{count} out", images=three_photos.images, image_info=three_photos.gt, model=refiner,
+               quiet=True)  # fmt: skip
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_patches_are_the_same_from_parts_as_from_one_file(three_photos, folder, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_links_to_photos_are_relative_and_lead_there(report: Path, example: Exam
 
 
 def test_without_a_baseline_the_worst_are_shown(inputs: EvaluationInputs, example: Example, tmp_path: Path) -> None:
-    alone = EvaluationInputs(inputs.results, inputs.gt, None)
+    alone = replace(inputs, before=None)
     evaluation = evaluate_inputs(alone, quiet=True)
     path = write_report(evaluation, alone, tmp_path, images=example.images, quiet=True)
     assert {case["kind"] for case in data_of(path)["cases"]} == {"worst"}

@@ -99,6 +99,9 @@ def folder(three_photos: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     refined = [{**record, "segmentation": truths[record["image_id"]]} for record in results]
     for name, document in {"results": results, "detections": results, "refined": refined}.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    (tmp_path / "parts").mkdir()
+    for number, record in enumerate(results):
+        (tmp_path / "parts" / f"{number}.json").write_text(json.dumps([record]))
     for name in ("gt", "images", "dataset"):
         (tmp_path / f"{name}.json").write_text(json.dumps(dataset))
 

@@ -17,6 +17,7 @@ from bpr_cli.formats import (
     label_studio,
     mask_folders,
     panoptic,
+    parquet,
     part_folders,
     per_image,
     xml_files,
@@ -98,6 +99,8 @@ def read_results(
         for xml_format in XML_FORMATS:
             if xml_format.matches(root):
                 return xml_format.read(root, path, options)
+    if parquet.is_table(path):
+        return parquet.read(path, options)
     document = load(path)
     for json_format in JSON_FORMATS:
         if json_format.matches(document):
@@ -131,12 +134,17 @@ def with_masks_as(results: Results, form: MaskForm) -> Results:
     if form == "same":
         return results
     if not isinstance(results.source, coco.CocoFile):
-        raise InputError(
-            f"masks are written here as they were read, not as {form}",
-            file=results.path,
-            remedy="Leave out --masks, or give a COCO JSON file",
-        )
+        raise only_as_read(results.path, form)
     return replace(results, source=replace(results.source, form=form))
+
+
+def only_as_read(path: Path, form: MaskForm) -> InputError:
+    """The error for masks of a form that the format of an input does not know."""
+    return InputError(
+        f"masks are written here as they were read, not as {form}",
+        file=path,
+        remedy="Leave out --masks, or give a COCO JSON file",
+    )
 
 
 def check_output(results: Results, out: Path) -> None:

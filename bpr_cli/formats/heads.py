@@ -15,8 +15,18 @@ PARQUET = b"PAR1"
 IMAGE_ID = re.compile(r'"image_id"\s*:')
 
 
+def is_parquet(path: Path) -> bool:
+    """Whether a file is a Parquet table.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return stream.read(len(PARQUET)) == PARQUET
+
+
 def are_results(path: Path) -> bool:
-    """Whether a file is, by its head, a list of COCO results, JSON Lines of them, or a Parquet table.
+    """Whether a JSON file is, by its head, a list of COCO results, or JSON Lines of them.
 
     An empty list is one. What lies behind the first record is not looked at.
 
@@ -25,8 +35,6 @@ def are_results(path: Path) -> bool:
     """
     with path.open("rb") as stream:
         head = stream.read(HEAD_BYTES)
-    if head.startswith(PARQUET):
-        return True
     text = _unpacked(head)
     if text.startswith("["):
         record, rest = _first_record(text[1:])

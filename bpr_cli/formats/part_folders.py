@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bpr_cli.errors import InputError
-from bpr_cli.formats import coco, heads
+from bpr_cli.formats import coco, heads, parquet
 from bpr_cli.formats.folders import check_folder_output
 from bpr_cli.formats.json_files import load
 from bpr_cli.formats.records import Instance, ReadOptions, Results, Skipped
 from bpr_cli.formats.rle import RLE
 from bpr_cli.unfinished import folder_of
 
-ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", parquet.ENDING)
 UNSEEN = (".", "_")  # names that begin so are other programs' notes: _SUCCESS, .part-0.crc
 
 
@@ -75,7 +75,7 @@ def list_parts(folder: Path) -> list[Path]:
                 file=path,
                 remedy="Give a folder of such lists alone, or one of them by itself",
             )
-        stem = path.name.lower().partition(".json")[0]
+        stem = next(path.name[: -len(ending)] for ending in ENDINGS if path.name.lower().endswith(ending))
         if stem in names:
             raise InputError(
                 f"two forms of one part: there is {names[stem].name} too", file=path, remedy="Remove one of them"
@@ -109,7 +109,7 @@ def read_part(path: Path, options: ReadOptions) -> Results:
     Raises:
         InputError: it is no list of results, or holds a record that cannot be used.
     """
-    results = coco.read(load(path), path, options)
+    results = parquet.read(path, options) if _is_parquet(path) else coco.read(load(path), path, options)
     if results.kind != coco.RESULTS:
         raise InputError("a dataset cannot be a part", file=path, remedy="Give it by itself")
     return results
@@ -139,6 +139,10 @@ def _entries(folder: Path) -> list[Path]:
 
 def _are_results(path: Path) -> bool:
     try:
-        return heads.are_results(path)
+        return heads.is_parquet(path) if _is_parquet(path) else heads.are_results(path)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", file=path, remedy="Check the path") from error
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == parquet.ENDING

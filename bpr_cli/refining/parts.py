@@ -11,7 +11,7 @@ from typing import Any
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import fingerprint
-from bpr_cli.formats import part_folders
+from bpr_cli.formats import only_as_read, parquet, part_folders
 from bpr_cli.formats.records import Skipped
 from bpr_cli.notices import collected_warnings, warn_of_input
 from bpr_cli.refining.photos import states_from
@@ -52,6 +52,11 @@ def check_parts(folder: Path, output: Path, read: InputReader) -> list[Path]:
         InputError: something else is in one of the folders, or the photos' folder is not known.
     """
     parts = part_folders.list_parts(folder)
+    tables = [path for path in parts if parquet.is_table(path)]
+    if tables:
+        parquet.check_installed(tables[0])
+        if read.mask_form != "same":
+            raise only_as_read(tables[0], read.mask_form)
     part_folders.check_output(folder, parts, output)
     if not read.photos.folders:
         raise InputError("the photos of these are not known", file=folder, remedy="Give their folder with --images")

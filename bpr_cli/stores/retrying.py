@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 ATTEMPTS = 6
 FIRST_WAIT = 0.25  # seconds; twice as much before each further attempt, and up to half as much again by chance
-PATIENCE = 180.0  # seconds after which nothing is begun anew
+PATIENCE = 90.0  # seconds after which nothing is begun anew
 
 PASSING_STATES = {408, 425, 429, 500, 502, 503, 504}  # of HTTP
 PASSING_CODES = {
@@ -29,11 +29,15 @@ DENIED_STATES = {401, 403, 407}
 # Other packages' errors, by name: they need not be installed.
 NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError"}
 TIMEOUTS = {"FSTimeoutError", "ReadTimeoutError", "ConnectTimeoutError", "ServerTimeoutError", "TimeoutError"}
-CUT = {"IncompleteReadError", "IncompleteRead", "ClientPayloadError", "ContentLengthError", "CutOffError"}
+CUT = {
+    *("IncompleteReadError", "IncompleteRead", "ClientPayloadError", "ContentLengthError", "CutOffError"),
+    "FlexibleChecksumError",
+}
 CONNECTIONS = {
     *("EndpointConnectionError", "ConnectionClosedError", "ClientConnectionError", "ServerDisconnectedError"),
     *("HTTPClientError", "ResponseParserError", "ConnectError", "ReadError", "RemoteProtocolError"),
 }
+PERMANENT = {"ParamValidationError", "InvalidURL", "TypeError", "AttributeError", "NotImplementedError"}
 INSTALL = {
     "s3": to_install("stores"),
     "https": to_install("stores"),
@@ -90,7 +94,7 @@ def with_retries(address: Address, doing: str, action: Callable[[], T]) -> T:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return action()
-        except InputError:
+        except (InputError, MemoryError):
             raise
         except Exception as error:  # whatever a store's library raises
             fault = fault_of(error, address)
@@ -134,7 +138,7 @@ def fault_of(error: BaseException, address: Address) -> Fault:
         )
     if said is not None:
         return Fault(said, "Check the address and the credentials")
-    passes = isinstance(error, OSError)
+    passes = not names & PERMANENT
     return Fault(f"the store's library failed ({type(error).__name__})", "Check the address and the network", passes)
 
 
@@ -154,7 +158,7 @@ def _state(error: BaseException) -> int | None:
         response = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     else:
         response = getattr(response, "status_code", None)
-    for value in (getattr(error, "status", None), response, getattr(error, "code", None)):
+    for value in (response, getattr(error, "status", None) or getattr(error, "code", None)):
         if isinstance(value, int) and 400 <= value < 600:
             return value
     return None

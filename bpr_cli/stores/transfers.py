@@ -14,7 +14,7 @@ from bpr_cli.files import BLOCK, replacing
 from bpr_cli.stores.addresses import Address
 from bpr_cli.stores.retrying import INSTALL, PACKAGES, CutOffError, with_retries
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 10, 20  # seconds without an answer; what fsspec's configuration says goes before
+CONNECT_TIMEOUT, READ_TIMEOUT = 5, 15  # seconds without an answer; what fsspec's configuration says goes before
 PIECE = 32 * BLOCK  # bytes asked for at once
 TRIES_INSIDE = 2  # of s3fs itself, for each page of a listing
 

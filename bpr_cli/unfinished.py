@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from bpr_cli.errors import InputError
 from bpr_cli.files import ensure_folder, remove_leftover, replacing
 from bpr_cli.locks import LOCK, holding
+
+T = TypeVar("T")
 
 MADE_FROM = "made_from.json"
 SUFFIX = ".unfinished"
@@ -96,6 +98,27 @@ class Unfinished:
                 file=self.folder,
                 remedy="Use the same ones to go on, or remove that folder to begin anew",
             )
+
+
+def blocks_of(items: Iterable[T], count: Callable[[T], int], most_items: int, most_counted: int) -> Iterator[list[T]]:
+    """Items in blocks, in the order given: each as long as neither limit allows one more, or of a single item.
+
+    Args:
+        items: to be dealt with together, block by block.
+        count: what is counted of each beside the item itself.
+        most_items, most_counted: in a block.
+    """
+    block: list[T] = []
+    counted = 0
+    for item in items:
+        more = count(item)
+        if block and (len(block) == most_items or counted + more > most_counted):
+            yield block
+            block, counted = [], 0
+        block.append(item)
+        counted += more
+    if block:
+        yield block
 
 
 def folder_of(output: Path) -> Path:

@@ -28,9 +28,8 @@ SpeedName = Literal["fast", "balanced", "best"]
 BlendName = Literal["uniform", "hann"]
 SchemeName = Literal["dense", "grid", "instance"]
 MaskFormName = Literal["same", "rle", "polygons"]
-PATH = (
-    "PATH"  # how --help calls what may be a local path or an address; such options are str, as a Path spoils addresses
-)
+# How --help calls what may be a local path or an address. Such options are str: a Path makes one slash of two.
+PATH = "PATH"
 BELOW_ONE = 0.99  # largest value of shares that must not reach 1
 
 

@@ -13,6 +13,7 @@ from bpr_cli.evaluation.comparisons import ImageComparison
 from bpr_cli.formats.label_pixels import LabelPixels
 from bpr_cli.formats.records import ImageInstances, Instance
 from bpr_cli.notices import collected_warnings
+from bpr_cli.unfinished import blocks_of
 
 # A block ends at whichever comes first: some seconds of work.
 MOST_IMAGES = 100
@@ -107,17 +108,7 @@ class BlockComparer:
 
 def split_into_blocks(images: Sequence[ImageToCompare]) -> Iterator[list[ImageToCompare]]:
     """Blocks of images in the order given, of MOST_IMAGES and MOST_INSTANCES at most, or of one image."""
-    block: list[ImageToCompare] = []
-    instances = 0
-    for item in images:
-        count = len(item.instances)
-        if block and (len(block) == MOST_IMAGES or instances + count > MOST_INSTANCES):
-            yield block
-            block, instances = [], 0
-        block.append(item)
-        instances += count
-    if block:
-        yield block
+    return blocks_of(images, lambda item: len(item.instances), MOST_IMAGES, MOST_INSTANCES)
 
 
 def block_sources(block: Sequence[ImageToCompare]) -> list[list[int]]:

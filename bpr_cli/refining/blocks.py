@@ -27,6 +27,7 @@ from bpr_cli.refining.stream import map_ahead
 from bpr_cli.refining.watch import BlockWatch
 from bpr_cli.stores.ahead import reading_ahead
 from bpr_cli.stores.folders import file_state
+from bpr_cli.unfinished import blocks_of
 
 # A block ends at whichever comes first. Batches do not reach over its end, so that what becomes of it depends on it
 # alone; of several hundred photos that costs less than one in a hundred.
@@ -87,16 +88,7 @@ class RefinedBlock:
 
 def split_into_blocks(entries: Sequence[ImageInstances]) -> Iterator[list[ImageInstances]]:
     """Blocks of images in the order given, of MOST_IMAGES and MOST_INSTANCES at most, or of one image."""
-    block: list[ImageInstances] = []
-    instances = 0
-    for entry in entries:
-        if block and (len(block) == MOST_IMAGES or instances + len(entry.instances) > MOST_INSTANCES):
-            yield block
-            block, instances = [], 0
-        block.append(entry)
-        instances += len(entry.instances)
-    if block:
-        yield block
+    return blocks_of(entries, lambda entry: len(entry.instances), MOST_IMAGES, MOST_INSTANCES)
 
 
 def photo_states(entries: Sequence[ImageInstances], paths: Mapping[int | str, Path]) -> list[list[int]]:

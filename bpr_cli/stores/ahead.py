@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bpr_cli.errors import InputError
 from bpr_cli.stores.folders import folder_of, read_from_store
+from bpr_cli.stores.parallel import THREADS
 from bpr_cli.stores.retrying import stop_trying_when
 
-THREADS = 8  # a store answers slowly, but many at a time
 MOST_AHEAD = 16  # photos begun and not yet taken
 MOST_BYTES_AHEAD = 256 << 20  # of their files: nothing is begun as long as more wait
 

@@ -156,7 +156,8 @@ def run_page(page: str, folder: Path) -> None:
 def run(words: list[str]) -> None:
     """Run a command of bpr's; of others, make sure that what they name is there."""
     program, *arguments = words
-    if program == "bpr" and "--int8" in arguments:  # it wants 600 patches: only the options are tried
+    is_far = any("://" in argument for argument in arguments)  # tests/stores run such commands
+    if program == "bpr" and ("--int8" in arguments or is_far):  # int8 wants 600 patches: only the options are tried
         typer.main.get_command(app).commands[arguments[0]].make_context(arguments[0], arguments[1:])
     elif program == "bpr":
         assert not app(arguments, standalone_mode=False), f"{shlex.join(words)} failed"

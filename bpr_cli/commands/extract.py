@@ -120,6 +120,8 @@ def extract(
 
     [bold]bpr extract[/] --images photos/ --gt gt.json --corruptions 4 -o more-shards/
 
+    [bold]bpr extract[/] --images photos/ --gt gt.json --results maskrcnn.json -o s3://bucket/shards/
+
     Run again, it goes on where it stopped.
     """
     from bpr_cli.extraction.extract import extract as run

@@ -138,6 +138,8 @@ def refine(
     [bold]bpr refine[/] results.json -o refined.json --images photos/ --report look/
 
     [bold]bpr refine[/] photo.jpg --mask person.png --mask dog.png -o refined/
+
+    [bold]bpr refine[/] s3://bucket/results.json -o s3://bucket/refined.json --images s3://bucket/photos/
     """
     from bpr_cli.refining.refine import refine as run
 

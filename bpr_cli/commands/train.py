@@ -100,6 +100,8 @@ def train(
 
     [bold]bpr train[/] --patches shards/ -o runs/first
 
+    [bold]bpr train[/] --patches s3://bucket/shards/ -o runs/first
+
     [bold]torchrun --nproc-per-node 4 -m bpr_cli train[/] --patches shards/ -o runs/first
 
     What --network to --seed leave out is as the recipe has it. Killed, it goes on with --resume and the

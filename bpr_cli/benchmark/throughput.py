@@ -82,7 +82,9 @@ def over_networks(
         trials += _trials(module, replace(config, input_size=size), device, engine, "auto", [batch_size])
     for name in CONFIGS:
         if name != config.network:
-            trials += _trials(build(name), replace(config, network=name), device, engine, "auto", [batch_size])
+            trials += _trials(
+                build(name, config.mask_patch), replace(config, network=name), device, engine, "auto", [batch_size]
+            )
     return _measure(trials, "networks", quiet)
 
 

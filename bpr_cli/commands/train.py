@@ -70,6 +70,14 @@ def train(
             min=32,
         ),
     ] = None,
+    mask_patch: Annotated[
+        bool | None,
+        typer.Option(
+            "--mask-patch/--no-mask-patch",
+            help="Without, the network sees the photo alone: an ablation. Default: as --init has it, else with.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Weights, order, augmentation.", show_default=False, min=0)] = None,
     validate_every: Annotated[int, typer.Option(help="Steps between validations.", rich_help_panel=SPEED, min=1)] = 500,
     save_every: Annotated[int, typer.Option(help="Steps between saved states.", rich_help_panel=SPEED, min=1)] = 250,
@@ -116,7 +124,15 @@ def train(
     with one_voice_a_machine():
         start = None if init is None else load_config(init)
         chosen = choose_recipe(
-            recipe, start, network=network, steps=steps, batch_size=batch_size, lr=lr, input_size=input_size, seed=seed
+            recipe,
+            start,
+            network=network,
+            steps=steps,
+            batch_size=batch_size,
+            lr=lr,
+            input_size=input_size,
+            mask_patch=mask_patch,
+            seed=seed,
         )
     try:
         summary = run(

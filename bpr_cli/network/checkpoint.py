@@ -77,7 +77,7 @@ def load(name_or_path: str | PathLike[str], device: str | torch.device = "cpu") 
     """
     path = resolve(name_or_path)
     tensors, config = _tensors_and_config(path)
-    network = networks.empty(config.network)
+    network = networks.empty(config.network, config.mask_patch)
     expected = network.state_dict()
     _check(tensors, expected, config.network, path)
     converted = {key: tensor.to(device, expected[key].dtype) for key, tensor in tensors.items()}

@@ -59,6 +59,7 @@ class ModelConfig:
         scheme: how the patches lay that it was trained on (`patches.SCHEMES`), or `patches.OBJECT`; None: not recorded.
         gate: for models of the object scheme: intercept and weights (GATE_FEATURES) of the logistic regression that
             says how likely a pixel's change is right. None: all pixels change.
+        mask_patch: whether the network sees the coarse mask beside the photo; without it is the paper's ablation.
 
     Raises:
         InputError: a value is out of range.
@@ -70,6 +71,7 @@ class ModelConfig:
     padding: int = 0
     scheme: str | None = None
     gate: tuple[float, ...] | None = None
+    mask_patch: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, str) or self.network not in NETWORKS:
@@ -91,6 +93,10 @@ class ModelConfig:
 
         if self.scheme == OBJECT and not self.sees_neighbours:
             raise InputError(f"{self.network} does not look at whole objects", remedy=f"Use {UNET} for it")
+        if not isinstance(self.mask_patch, bool):
+            raise InputError(f"mask_patch is {self.mask_patch!r}", remedy="Give true or false")
+        if not self.mask_patch and self.sees_neighbours:
+            raise InputError(f"{self.network} needs the mask patch", remedy=f"Choose from {', '.join(CONFIGS)}")
         if self.gate is not None:
             object.__setattr__(self, "gate", _checked_gate(self.gate))
 
@@ -102,6 +108,8 @@ class ModelConfig:
     def to_json(self) -> str:
         """The text of config.json."""
         values = {key: value for key, value in asdict(self).items() if value is not None}
+        if self.mask_patch:  # absent in the files of models from before there was a choice
+            del values["mask_patch"]
         return json.dumps({"format": FORMAT, **values}, indent=2) + "\n"
 
     @classmethod

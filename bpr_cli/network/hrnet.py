@@ -18,9 +18,9 @@ from bpr_cli.network.config import CONFIGS, HRNetConfig
 from bpr_cli.network.logits import resize
 
 
-def build(name: str) -> HRNetSegmenter:
+def build(name: str, mask_patch: bool = True) -> HRNetSegmenter:
     """A network of CONFIGS with fresh random weights (torch's global generator)."""
-    network = HRNetSegmenter(CONFIGS[name])
+    network = HRNetSegmenter(CONFIGS[name], mask_patch)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -32,12 +32,13 @@ class HRNetSegmenter(nn.Module):
     """Backbone and head: (N, 4, H, W) float to logits (N, 2, H/4, W/4), background and foreground.
 
     The input's channels are normalised red, green, blue and the coarse mask as -1 / +1 (`input_tensor`); H and W
-    are multiples of 32. `logits.resize` brings the logits to the size in which they are compared or pasted.
+    are multiples of 32. `logits.resize` brings the logits to the size in which they are compared or pasted. Without
+    `mask_patch` the coarse mask is not looked at, and no weights are there for it.
     """
 
-    def __init__(self, config: HRNetConfig) -> None:
+    def __init__(self, config: HRNetConfig, mask_patch: bool = True) -> None:
         super().__init__()
-        self.backbone = Backbone(config)
+        self.backbone = Backbone(config, mask_patch)
         self.decode_head = Head(channels=15 * config.width)  # 1 + 2 + 4 + 8 times the width
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class HRNetSegmenter(nn.Module):
 class Backbone(nn.Module):
     """Stem and four stages; gives the four branches' features, finest first."""
 
-    def __init__(self, config: HRNetConfig) -> None:
+    def __init__(self, config: HRNetConfig, mask_patch: bool) -> None:
         super().__init__()
         widths = [config.width * 2**i for i in range(4)]
         self.conv1 = nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False)
@@ -62,12 +63,15 @@ class Backbone(nn.Module):
         self.stage3 = stage(widths[:3], config.modules[1], config.blocks)
         self.transition3 = transition(widths[:3], widths)
         self.stage4 = stage(widths, config.modules[2], config.blocks)
-        self.conv_mask = nn.Conv2d(1, 64, 3, stride=2, padding=1, bias=False)
+        self.conv_mask = nn.Conv2d(1, 64, 3, stride=2, padding=1, bias=False) if mask_patch else None
 
     def forward(self, inputs: Tensor) -> list[Tensor]:
-        # One convolution over all four channels is the sum of the image's and the mask's, and faster.
-        stem_weight = torch.cat((self.conv1.weight, self.conv_mask.weight), dim=1)
-        x = F.conv2d(inputs, stem_weight, stride=2, padding=1)
+        if self.conv_mask is None:
+            x = self.conv1(inputs[:, :3])
+        else:
+            # One convolution over all four channels is the sum of the image's and the mask's, and faster.
+            stem_weight = torch.cat((self.conv1.weight, self.conv_mask.weight), dim=1)
+            x = F.conv2d(inputs, stem_weight, stride=2, padding=1)
         x = self.relu(self.bn1(x))
         x = self.relu(self.bn2(self.conv2(x)))
         branches = [self.layer1(x)]

@@ -236,6 +236,7 @@ class Training:
                 self.data.patch_size,
                 self.data.padding,
                 self.data.scheme,
+                mask_patch=self.recipe.mask_patch,
             )
             checkpoint.save(self.out / "best", self._weights_to_keep(), config)
 

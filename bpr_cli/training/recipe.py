@@ -27,6 +27,7 @@ class Recipe:
     Attributes:
         network: a name from `network.config.CONFIGS`.
         input_size: side to which patches are enlarged for the network.
+        mask_patch: the network sees the coarse mask beside the photo; without is the ablation of the paper's table 2.
         steps: optimiser steps.
         batch_size: patches a step, over all processes.
         optimizer: "sgd" (momentum 0.9) or "adamw".
@@ -49,6 +50,7 @@ class Recipe:
 
     network: str = "hrnet-w18-small"
     input_size: int = 128
+    mask_patch: bool = True
     steps: int = 6000
     batch_size: int = 32
     optimizer: str = "adamw"
@@ -128,8 +130,8 @@ def choose_recipe(name: str, start: ModelConfig | None = None, **changes: object
 
     Args:
         name: one of RECIPES.
-        start: the model that the weights begin from, whose network and input size the recipe then follows. Without it,
-            the input size is that of the network.
+        start: the model that the weights begin from, whose network, input size and mask patch the recipe then follows.
+            Without it, the input size is that of the network.
         changes: fields of `Recipe`.
 
     Raises:
@@ -144,7 +146,8 @@ def choose_recipe(name: str, start: ModelConfig | None = None, **changes: object
     if start is not None:
         if start.network not in INPUT_SIZES:
             raise InputError(f"bpr train cannot go on with a {start.network}", remedy="See examples/tools/object_pass")
-        overrides = {"network": start.network, "input_size": start.input_size, **overrides}
+        of_model = {"network": start.network, "input_size": start.input_size, "mask_patch": start.mask_patch}
+        overrides = {**of_model, **overrides}
     elif "network" in overrides and "input_size" not in overrides:
         overrides["input_size"] = INPUT_SIZES.get(str(overrides["network"]), DEFAULT.input_size)
     return replace(RECIPES[name], **overrides)  # type: ignore[arg-type]

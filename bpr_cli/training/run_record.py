@@ -180,7 +180,8 @@ def _is_record(record: object) -> TypeGuard[dict[str, Any]]:
 
 def _differences(existing: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of all that decides the weights is another, a text each: "steps 1 -> 2"."""
-    before, after = existing["recipe"], now["recipe"]
+    # Runs from before there was a choice had the mask patch.
+    before, after = {"mask_patch": True, **existing["recipe"]}, now["recipe"]
     changed = [f"{key} {before.get(key)} -> {after.get(key)}" for key in after if before.get(key) != after.get(key)]
     if _weights(existing["init"]) != _weights(now["init"]):
         changed.append(f"init {_named(existing['init'])} -> {_named(now['init'])}")

@@ -187,12 +187,17 @@ def _build(recipe: Recipe, init: str | None, process: Process) -> tuple[nn.Modul
             remedy="Choose a multiple with --batch-size",
         )
     torch.manual_seed(recipe.seed)
-    network: nn.Module = networks.build(recipe.network)
+    network: nn.Module = networks.build(recipe.network, recipe.mask_patch)
     start = None
     if init is not None:
         module, config = checkpoint.load(init)
         if config.network != recipe.network:
             raise InputError(f"{init} is a {config.network}, not a {recipe.network}", remedy="Leave --network out")
+        if config.mask_patch != recipe.mask_patch:
+            raise InputError(
+                f"{init} was trained {'with' if config.mask_patch else 'without'} the mask patch",
+                remedy="Leave --mask-patch and --no-mask-patch out",
+            )
         if config.input_size != recipe.input_size and process.leads:
             warnings.warn(
                 f"{init} was trained at {config.input_size} px; here its patches are shown at {recipe.input_size} px",

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from bpr_cli.errors import InputError
-from bpr_cli.network import checkpoint
+from bpr_cli.network import checkpoint, hrnet
 from bpr_cli.network.config import ModelConfig
 from tests.network.seeded import seeded_network
 
@@ -132,6 +132,20 @@ def test_the_scheme_is_kept_and_absent_where_it_is_not_known(network, tmp_path):
     assert checkpoint.load(tmp_path / "former")[1].scheme is None
 
 
+def test_whether_there_is_a_mask_patch_is_kept_and_absent_where_there_is_one(network, tmp_path):
+    checkpoint.save(tmp_path / "with", network, ModelConfig())
+    assert "mask_patch" not in json.loads((tmp_path / "with" / "config.json").read_text())
+    blind = hrnet.build("hrnet-w18-small", mask_patch=False)
+    checkpoint.save(tmp_path / "without", blind, ModelConfig(mask_patch=False))
+    loaded, config = checkpoint.load(tmp_path / "without")
+    assert config == ModelConfig(mask_patch=False)
+    assert loaded.state_dict().keys() == blind.state_dict().keys()
+    with pytest.raises(InputError, match="unet-lite0 needs the mask patch"):
+        ModelConfig("unet-lite0", mask_patch=False)
+    with pytest.raises(InputError, match="mask_patch is 0"):
+        ModelConfig(mask_patch=0)
+
+
 def test_weights_hash_by_their_values_in_whatever_form_they_lie(network, tmp_path):
     checkpoint.save(tmp_path / "folder", network, ModelConfig())
     torch.save(network.state_dict(), tmp_path / "authors.pth")
@@ -158,7 +172,7 @@ def test_an_unknown_name_and_an_empty_folder_are_answered_with_what_there_is(tmp
 
 KILLED_WHILE_WRITING = """
 import resource, signal, sys
-from bpr_cli.network import checkpoint
+from bpr_cli.network import checkpoint, hrnet
 module, config = checkpoint.load(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

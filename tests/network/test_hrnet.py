@@ -52,6 +52,17 @@ def test_the_sizes_between_run_too(name):
         assert network(torch.zeros(1, 4, 64, 96)).shape == (1, 2, 16, 24)
 
 
+def test_without_the_mask_patch_a_network_answers_by_the_photo_alone():
+    torch.manual_seed(0)
+    blind, seeing = hrnet.build("hrnet-w18-small", mask_patch=False).eval(), seeded_network()
+    photos, masks = (torch.from_numpy(array) for array in seeded_patches())
+    with torch.inference_mode():
+        for network, cares in ((blind, False), (seeing, True)):
+            answers = [network(prepare(photos, coarse, 64)) for coarse in (masks, 1 - masks)]
+            assert torch.equal(*answers) != cares
+    assert set(seeing.state_dict()) - set(blind.state_dict()) == {"backbone.conv_mask.weight"}
+
+
 def test_an_unknown_network_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match="hrnet-w18-small"):
         networks.build("resnet")

@@ -57,6 +57,7 @@ def test_the_recipe_follows_the_model_that_the_weights_begin_from():
         {"lr": "0.1"}, {"final_lr": -1e-9}, {"final_lr": math.nan}, {"schedule": "linear"}, {"warmup": -1},
         {"weight_decay": -0.1}, {"loss": "focal"}, {"loss_at": "output"}, {"rotations": 1}, {"color_jitter": "yes"},
         {"ema": 1.0}, {"ema": -0.1}, {"clip_norm": -1.0}, {"seed": -1}, {"seed": 2**32}, {"seed": 1.5}, {"mood": 1},
+        {"mask_patch": 0},
     ],
 )  # fmt: skip
 def test_a_field_that_makes_no_sense_is_named(changes):

